@@ -1,0 +1,35 @@
+// Where a sequence's output goes. Implemented by the appliance (a bounded stream per request) and by tools.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/request.h"
+
+namespace ostal::engine {
+
+struct TokenEvent {
+    std::string text;             // whole UTF-8 characters, never the beginning of a stop string; may be empty
+    std::vector<TokenId> tokens;  // the ids generated since the last event
+    // Set on the last event, exactly once per request.
+    std::optional<FinishReason> finish;
+    std::optional<Error> error;   // with FinishReason::kError
+    Usage usage;                  // so far
+};
+
+enum class PushResult {
+    kAccepted,
+    kFull,  // not taken: the sequence is paused, its KV blocks are kept, and the event is offered again
+    kGone,  // the reader left: the sequence is cancelled at the next step
+};
+
+class TokenSink {
+public:
+    virtual ~TokenSink() = default;
+    // Called on the engine's scheduler thread; never blocks.
+    virtual PushResult push(const TokenEvent& event) = 0;
+};
+
+}  // namespace ostal::engine
