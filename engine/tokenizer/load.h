@@ -1,0 +1,37 @@
+// Tokenizers from files and embedded vocabularies: SentencePiece BPE `.model`, Hugging Face `tokenizer.json`
+// (BPE kinds), GGUF-embedded. Everything is untrusted input; what is not understood is refused by name.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "engine/tokenizer/tokenizer.h"
+#include "engine/tokenizer/vocabulary.h"
+
+namespace ostal::engine {
+
+// What a model's config.json says of its special tokens; a tokenizer.json does not say it.
+struct SpecialIds {
+    TokenId bos = -1;  // -1: as the tokenizer file says, else by conventional names
+    TokenId eos = -1;
+};
+
+// `name` decides the kind: "*.json" is a Hugging Face tokenizer.json, all else ("tokenizer.model",
+// "tokenizer.model.v3", "…model.v7") a SentencePiece model.
+// kInvalidArgument (malformed), kUnsupported (names what: another model type, a normaliser, tekken.json …).
+Result<std::unique_ptr<Tokenizer>> load_tokenizer_file(ByteSpan bytes, std::string_view name,
+                                                       const SpecialIds& special = {});
+
+// From a GGUF file's metadata. Errors as above; an unknown `pre` is kUnsupported.
+Result<std::unique_ptr<Tokenizer>> load_embedded_tokenizer(const EmbeddedVocabulary& vocabulary);
+
+// Which of a model's files holds its tokenizer: the newest "tokenizer.model.v<N>", else "tokenizer.model",
+// "tekken.json", "tokenizer.json"; nothing when there is none (a GGUF file then embeds it).
+std::optional<std::string> choose_tokenizer_file(std::span<const std::string> names);
+
+}  // namespace ostal::engine
