@@ -47,10 +47,17 @@ public:
     const std::string& message() const { return message_; }
     // Outermost first: "while importing m/1", "while reading config.json".
     const std::vector<std::string>& context() const { return context_; }
+    // A stable lower_snake_case word for programs where Code is too coarse ("expired", "unknown_key"); the
+    // header of the function that fails lists them. Empty when Code says it all.
+    const std::string& reason() const { return reason_; }
 
     // Adds a "while ..." frame on the way up and returns the error itself.
     Error&& with(std::string frame) && {
         context_.insert(context_.begin(), std::move(frame));
+        return std::move(*this);
+    }
+    Error&& because(std::string reason) && {
+        reason_ = std::move(reason);
         return std::move(*this);
     }
     // "message (while inner, while outer)"
@@ -60,6 +67,7 @@ private:
     Code code_;
     std::string message_;
     std::vector<std::string> context_;
+    std::string reason_;
 };
 
 template <typename T>

@@ -28,6 +28,13 @@ TEST(Result, ContextReadsFromTheInside) {
     EXPECT_EQ(error.to_string(), "disk on fire (while reading a, while importing b)");
 }
 
+TEST(Result, ReasonSurvivesTheWayUp) {
+    const Error error = Error(Code::kIntegrity, "too old").because("expired").with("while reading a");
+    EXPECT_EQ(error.reason(), "expired");
+    EXPECT_EQ(error.to_string(), "too old (while reading a)");
+    EXPECT_EQ(errno_error(ENOENT, "x").reason(), "");
+}
+
 TEST(Result, ErrnoMapsFullDisksAndMissingFiles) {
     EXPECT_EQ(errno_error(ENOSPC, "x").code(), Code::kNoSpace);
     EXPECT_EQ(errno_error(EDQUOT, "x").code(), Code::kNoSpace);
