@@ -1,0 +1,79 @@
+// One audit record: what a caller says, what the log adds, and the one text form of both.
+//
+// The text is canonical JSON (RFC 8785), at most kMaxRecordBytes. Members: v, seq, t (RFC 3339, UTC,
+// microseconds), boottime (CLOCK_BOOTTIME microseconds), id, pair, actor, auth, ip, role, tenant, action,
+// object, decision, policy_version, approvals, model, model_digest, tokens_in, tokens_out, status, detail,
+// prev. All members are always present; "" and 0 mean "does not apply".
+//
+// Values that came from clients are made harmless on the way in: invalid UTF-8, control characters (C0,
+// DEL, C1), line and paragraph separators, bidirectional and zero-width formatting, tag characters and
+// non-characters are written as visible text `\u{202e}`, a backslash as `\\`; each field is cut at its
+// limit with a note of the bytes it had. A record therefore never breaks a line or a terminal, however it
+// is shown.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/bytes.h"
+#include "base/result.h"
+
+namespace ostal::security {
+
+inline constexpr std::size_t kMaxRecordBytes = 60'000;
+inline constexpr int kAuditRecordVersion = 1;
+
+// A privileged call makes two records: kRequest before its effect, kResponse after it, with the same id.
+// Inference makes one at admission and one at its end. Everything else is an event.
+enum class AuditPair { kEvent, kRequest, kResponse };
+std::string_view audit_pair_name(AuditPair pair);  // "event" "request" "response"
+
+// The caller's half. Never put prompts, answers, names of persons or key material in it: actors appear as
+// their random id.
+struct AuditRecord {
+    std::string id;             // request id, req_…; the same in both records of a pair
+    AuditPair pair = AuditPair::kEvent;
+    std::string actor;          // usr_…, key_…, "root" (the local socket), "system", "anonymous"
+    std::string auth;           // "password", "session", "api-key", "socket" or "none"
+    std::string ip;             // peer address; "" on the local socket
+    std::string role;           // the role that admitted the action
+    std::string tenant;         // ten_…
+    std::string action;         // a permission ("model:approve") or an event ("audit:start")
+    std::string object;         // what it acts on, by id or name
+    std::string decision;       // "allow", "deny" or "" for an event
+    std::uint32_t policy_version = 0;
+    std::string model;          // name/version
+    std::string model_digest;   // hex
+    std::uint64_t tokens_in = 0;
+    std::uint64_t tokens_out = 0;
+    std::int32_t status = 0;    // HTTP status, or 0
+    std::string detail;         // reason of a denial, error code, count: for people, never parsed
+};
+
+using LeafHash = std::array<std::uint8_t, 32>;
+
+// The log's half.
+struct StoredRecord {
+    AuditRecord record;
+    std::uint64_t seq = 0;       // from 0, without gaps
+    std::int64_t time_us = 0;    // wall clock
+    std::int64_t boottime_us = 0;
+    std::uint32_t approvals = 0; // approvals.required when it was written; 0 while sealed
+    LeafHash prev{};             // leaf hash of the record before; zeros for seq 0
+};
+
+// Text of a record; its fields are bounded and made harmless first. Never longer than kMaxRecordBytes.
+std::string encode_record(const StoredRecord& stored);
+// The strict inverse: kInvalidArgument unless the text is exactly what encode_record writes.
+Result<StoredRecord> parse_record(std::string_view text);
+
+// SHA-256(0x00 || record): the leaf of RFC 6962 section 2.1.
+LeafHash leaf_hash(std::string_view record);
+
+// `text` made harmless and cut to at most `limit_bytes` bytes (limit_bytes >= 64).
+std::string safe_text(std::string_view text, std::size_t limit_bytes);
+
+}  // namespace ostal::security

@@ -1,0 +1,37 @@
+// First set-up: tenant, project and the first users, in one transaction.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "base/result.h"
+#include "security/identity/tenants.h"
+#include "security/identity/users.h"
+
+namespace ostal::security {
+
+struct FirstUser {
+    std::string name;
+    std::string password;
+};
+struct SetupRequest {
+    // One person (`setup --single`, the demo): approvals.required 1, `users[0]` becomes owner.
+    // Otherwise approvals.required 2: users[0] is the administrator (sysadmin + model-operator),
+    // users[1] and users[2]
+    // are security-officers.
+    bool single = false;
+    std::vector<FirstUser> users;
+};
+struct SetupResult {
+    Tenant tenant;    // "default"
+    Project project;  // "default"
+    std::vector<User> users;
+};
+
+// kConflict when there is a tenant already: nothing is changed. kUnprocessable: names or passwords.
+Result<SetupResult> set_up_identity(const SetupRequest& request, Database& database, const RowMac& mac,
+                                    const Clock& clock, RandomSource& random, const PasswordCost& cost = {});
+
+}  // namespace ostal::security

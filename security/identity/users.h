@@ -1,0 +1,87 @@
+// Users, their roles and their passwords.
+//
+// A user belongs to one tenant (administrators to `default`). Names are unique over the instance without
+// regard to ASCII case. Users and role rows carry row MACs: a row added, edited or moved in the file by
+// hand is
+// kIntegrity, and so is a user who has such a role row. Deletions do not exist: users are disabled, roles are
+// withdrawn (the row stays, marked).
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "base/result.h"
+#include "security/access/policy.h"
+#include "security/identity/passwords.h"
+
+namespace ostal::security {
+
+class Database;
+class RowMac;
+
+struct User {
+    ObjectId id = kNoId;
+    ObjectId tenant = kNoId;
+    std::string name;
+    bool disabled = false;
+    std::int64_t created_us = 0;
+    std::int64_t password_changed_us = 0;  // 0: none set, sign-in is refused
+    std::vector<RoleAssignment> roles;
+};
+
+// 1 to 64 characters of valid UTF-8, without control, formatting or separator characters but single inner
+// spaces; no leading or trailing space, no bare combining mark at the start. kUnprocessable otherwise.
+Status check_name(std::string_view name);
+
+// Thread-safe as far as Database is.
+class Users {
+public:
+    Users(Database& database, const RowMac& mac, const Clock& clock, RandomSource& random,
+          PasswordCost cost = {});
+
+    // Without roles. `password` empty: none is set. kConflict: the name is taken.
+    Result<User> create(const ObjectId& tenant, std::string_view name, std::string_view password);
+    Result<User> find(const ObjectId& id) const;
+    // As find, within a tenant: another tenant's user is kNotFound.
+    Result<User> find_in(const ObjectId& tenant, const ObjectId& id) const;
+    Result<User> find_by_name(std::string_view name) const;
+    Result<std::vector<User>> list(const ObjectId& tenant) const;
+    Result<std::vector<User>> list_all() const;
+
+    // kConflict for the last usable sysadmin and the last usable security-officer.
+    Status set_disabled(const ObjectId& id, bool disabled);
+    Status set_password(const ObjectId& id, std::string_view password);
+
+    // Separation of duties is checked here too (check_assignment). The caller asked may() before.
+    Status assign_role(const ObjectId& id, const RoleAssignment& assignment);
+    // kConflict for the last usable sysadmin and the last usable security-officer; kNotFound: does
+    // not hold it.
+    Status withdraw_role(const ObjectId& id, const RoleAssignment& assignment);
+
+    // The user whose name and password these are. kUnauthenticated, with one message, for an unknown name, a
+    // wrong password, a disabled user, a disabled tenant and a user without password; each takes one Argon2
+    // computation at the configured cost. Upgrades an old hash.
+    Result<User> authenticate(std::string_view name, std::string_view password);
+
+    // approvals.required of the instance: 2, or 1 on one-person sites.
+    Result<std::uint32_t> approvals_required() const;
+    Status set_approvals_required(std::uint32_t approvals);
+
+    // What may() needs of a user.
+    Result<Subject> subject(const User& user) const;
+
+private:
+    Database& database_;
+    const RowMac& mac_;
+    const Clock& clock_;
+    RandomSource& random_;
+    PasswordCost cost_;
+    std::string dummy_hash_;  // verified for unknown names; made once, at cost_
+};
+
+}  // namespace ostal::security
