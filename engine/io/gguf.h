@@ -19,10 +19,11 @@
 
 namespace ostal::engine {
 
-// A metadata value. Integers of every width (and of arrays) become int64, or uint64 above its range; f32 and f64
-// become double. Arrays hold one kind; arrays of arrays are refused.
-using GgufValue = std::variant<std::int64_t, std::uint64_t, double, bool, std::string, std::vector<std::int64_t>,
-                               std::vector<double>, std::vector<bool>, std::vector<std::string>>;
+// A metadata value. Integers of every width (and of arrays) become int64, or uint64 above its range; f32 and
+// f64 become double. Arrays hold one kind; arrays of arrays are refused.
+using GgufValue =
+    std::variant<std::int64_t, std::uint64_t, double, bool, std::string, std::vector<std::int64_t>,
+                 std::vector<double>, std::vector<bool>, std::vector<std::string>>;
 
 struct GgufTensor {
     std::string name;
@@ -47,7 +48,8 @@ public:
     const std::unordered_map<std::string, GgufValue>& metadata() const { return metadata_; }
     const GgufValue* find(std::string_view key) const;
 
-    // Typed access: nothing when the key is absent, kInvalidArgument (names the key) when its type is another.
+    // Typed access: nothing when the key is absent, kInvalidArgument (names the key) when its type is
+    // another.
     Result<std::optional<std::int64_t>> integer(std::string_view key) const;
     Result<std::optional<double>> number(std::string_view key) const;  // also an integer
     Result<std::optional<bool>> boolean(std::string_view key) const;
@@ -72,7 +74,8 @@ struct GgufTokenizer {
     std::string pre;                  // name of the pre-tokenizer, e.g. "smollm"; may be empty
     std::vector<std::string> tokens;  // by id
     std::vector<float> scores;        // as many as tokens, or none
-    std::vector<std::int32_t> token_types;  // 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte; or none
+    std::vector<std::int32_t>
+        token_types;  // 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte; or none
     std::vector<std::string> merges;  // "left right", best first
     TokenId bos = -1;                 // -1: none named
     TokenId eos = -1;
@@ -82,10 +85,11 @@ struct GgufTokenizer {
     std::optional<bool> add_bos;
     std::optional<bool> add_eos;
     std::optional<bool> add_space_prefix;
-    std::string chat_template;        // data only: it is hashed to find the format, never executed
+    std::string chat_template;  // data only: it is hashed to find the format, never executed
 };
 
-// kNotFound when the file has no tokenizer.ggml.tokens; kInvalidArgument when lengths or ids do not fit together.
+// kNotFound when the file has no tokenizer.ggml.tokens; kInvalidArgument when lengths or ids do not fit
+// together.
 Result<GgufTokenizer> gguf_tokenizer(const GgufFile& file);
 
 }  // namespace ostal::engine

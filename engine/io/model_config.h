@@ -16,22 +16,22 @@ class GgufFile;
 // All fields are within the bounds of model_config.cpp, and consistent: heads is a multiple of kv_heads,
 // head_dim is even, experts_per_token <= experts, ids < vocab.
 struct ModelConfig {
-    std::string architecture;        // "mixtral", "mistral" or "llama"; GGUF: "mixtral" or "llama"
+    std::string architecture;  // "mixtral", "mistral" or "llama"; GGUF: "mixtral" or "llama"
     std::int32_t layers = 0;
-    std::int32_t dim = 0;            // D, width of the residual stream
-    std::int32_t heads = 0;          // H, query heads
-    std::int32_t kv_heads = 0;       // K
-    std::int32_t head_dim = 0;       // Dh; not always dim / heads
-    std::int32_t ffn = 0;            // F, hidden width of the MLP or of one expert
-    std::int32_t experts = 0;        // E; 0: dense
+    std::int32_t dim = 0;                // D, width of the residual stream
+    std::int32_t heads = 0;              // H, query heads
+    std::int32_t kv_heads = 0;           // K
+    std::int32_t head_dim = 0;           // Dh; not always dim / heads
+    std::int32_t ffn = 0;                // F, hidden width of the MLP or of one expert
+    std::int32_t experts = 0;            // E; 0: dense
     std::int32_t experts_per_token = 0;  // A
-    std::int32_t vocab = 0;          // V, rows of the embedding
-    std::int32_t context = 0;        // longest sequence in tokens
+    std::int32_t vocab = 0;              // V, rows of the embedding
+    std::int32_t context = 0;            // longest sequence in tokens
     double rope_theta = 10000.0;
     float norm_eps = 1e-5F;
-    bool tied_embeddings = false;    // the output matrix is the embedding
-    TokenId bos = -1;                // -1: none
-    std::vector<TokenId> eos;        // any of them ends a sequence; may be empty
+    bool tied_embeddings = false;  // the output matrix is the embedding
+    TokenId bos = -1;              // -1: none
+    std::vector<TokenId> eos;      // any of them ends a sequence; may be empty
 };
 
 // From the text of config.json. model_type mixtral, mistral or llama; every setting that those models'

@@ -31,13 +31,13 @@
 namespace ostal::engine {
 
 struct TensorInfo {
-    std::string name;                   // Hugging Face name
+    std::string name;  // Hugging Face name
     DType dtype = DType::kF32;
-    std::vector<std::int64_t> shape;    // [columns] or [rows, columns]
+    std::vector<std::int64_t> shape;  // [columns] or [rows, columns]
     std::string file;
-    std::uint64_t offset = 0;           // in the file
+    std::uint64_t offset = 0;  // in the file
     std::uint64_t bytes = 0;
-    std::int32_t interleaved_heads = 0; // above 0: the file's rows are in interleaved order, that many heads
+    std::int32_t interleaved_heads = 0;  // above 0: the file's rows are in interleaved order, that many heads
 
     std::int64_t rows() const { return shape.size() == 2 ? shape[0] : 1; }
     std::int64_t columns() const { return shape.back(); }
@@ -82,15 +82,15 @@ struct TensorPiece {
 // Called from several threads at once, each with pieces of its own; a failure ends the reading.
 using PieceSink = std::function<Status(const TensorPiece&)>;
 
-// Reads the tensors with `threads` threads (the calling one is one of them), in pieces of about kPieceBytes, each
-// checked with check_finite. Returns the first error (context names the tensor).
-Status read_pieces(const WeightSource& source, std::span<const TensorInfo* const> tensors, std::int32_t threads,
-                   const PieceSink& sink);
+// Reads the tensors with `threads` threads (the calling one is one of them), in pieces of about kPieceBytes,
+// each checked with check_finite. Returns the first error (context names the tensor).
+Status read_pieces(const WeightSource& source, std::span<const TensorInfo* const> tensors,
+                   std::int32_t threads, const PieceSink& sink);
 // One whole tensor; `out` has exactly tensor.bytes: CHECK.
 Status read_tensor(const WeightSource& source, const TensorInfo& tensor, MutableByteSpan out);
 
-// kIntegrity ("NaN scale", "infinite weight", with the index of the value) when a float weight, or the scale or
-// minimum of a quantised block, is not finite. `bytes` are whole blocks of `dtype`.
+// kIntegrity ("NaN scale", "infinite weight", with the index of the value) when a float weight, or the scale
+// or minimum of a quantised block, is not finite. `bytes` are whole blocks of `dtype`.
 Status check_finite(DType dtype, ByteSpan bytes);
 
 // What a file is by its first bytes when it must never be read as a model: "a Python pickle", "a zip archive

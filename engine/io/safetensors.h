@@ -1,4 +1,5 @@
-// The safetensors format: a JSON header with name, dtype, shape and byte range of every tensor, then the bytes.
+// The safetensors format: a JSON header with name, dtype, shape and byte range of every tensor, then the
+// bytes.
 //
 // Source: the format description in the README of the safetensors project (8-byte little-endian header
 // length, JSON header, byte buffer without holes).
@@ -32,7 +33,8 @@ inline constexpr std::uint64_t kMaxIndexBytes = 16ULL << 20U;  // model.safetens
 // range, ranges follow each other without overlap or hole and end at the end of the file, every range is
 // aligned to its element. kInvalidArgument (malformed), kUnsupported (a dtype other than F32, F16, BF16, by
 // name), kTooLarge (header), and what the source returns.
-Result<std::vector<SafetensorsEntry>> read_safetensors_header(const WeightSource& source, std::string_view file);
+Result<std::vector<SafetensorsEntry>> read_safetensors_header(const WeightSource& source,
+                                                              std::string_view file);
 
 // The entries of all shards that model.safetensors.index.json names. Every tensor of the index lies in the
 // shard the index says, and every tensor of a shard is in the index: kInvalidArgument names the tensor;

@@ -60,7 +60,8 @@ Result<std::unique_ptr<FolderSource>> FolderSource::open(const std::string& path
             const std::string file = join_path(path, name);
             OSTAL_TRY(const FileInfo entry, system.info(file));
             if (entry.kind == FileInfo::Kind::kSymlink) {
-                return fail(Code::kInvalidArgument, file + " is a symbolic link; copy the file itself into the folder");
+                return fail(Code::kInvalidArgument,
+                            file + " is a symbolic link; copy the file itself into the folder");
             }
             if (entry.kind != FileInfo::Kind::kRegular) continue;
             if (state->files.size() == kMaxFiles) {
@@ -85,8 +86,9 @@ Status FolderSource::read(std::string_view name, std::uint64_t offset, MutableBy
     if (file == nullptr) return fail(Code::kNotFound, unknown_file(name));
     if (offset > file->size_bytes || out.size() > file->size_bytes - offset) {
         return fail(Code::kInvalidArgument, "a read of " + std::to_string(out.size()) + " bytes at " +
-                                                std::to_string(offset) + " goes past the end of " + file->name + " (" +
-                                                std::to_string(file->size_bytes) + " bytes)");
+                                                std::to_string(offset) + " goes past the end of " +
+                                                file->name + " (" + std::to_string(file->size_bytes) +
+                                                " bytes)");
     }
     const auto index = static_cast<std::size_t>(file - state_->files.data());
     OSTAL_TRY(const std::size_t got, state_->open[index]->pread(out, offset));

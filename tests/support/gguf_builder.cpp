@@ -75,8 +75,8 @@ void GgufBuilder::add_i32s(std::string_view key, const std::vector<std::int32_t>
     for (const std::int32_t value : values) put_le32(values_, static_cast<std::uint32_t>(value));
 }
 
-void GgufBuilder::add_tensor(std::string_view name, const std::vector<std::int64_t>& shape, std::uint32_t type,
-                             Bytes content) {
+void GgufBuilder::add_tensor(std::string_view name, const std::vector<std::int64_t>& shape,
+                             std::uint32_t type, Bytes content) {
     std::vector<std::uint64_t> columns_first;
     for (auto size = shape.rbegin(); size != shape.rend(); ++size) {
         columns_first.push_back(static_cast<std::uint64_t>(*size));

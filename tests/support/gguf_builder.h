@@ -12,13 +12,26 @@ namespace ostal::test {
 
 // Value types of GGUF metadata (docs/gguf.md of the ggml project).
 enum class GgufType : std::uint32_t {
-    kU8, kI8, kU16, kI16, kU32, kI32, kF32, kBool, kString, kArray, kU64, kI64, kF64
+    kU8,
+    kI8,
+    kU16,
+    kI16,
+    kU32,
+    kI32,
+    kF32,
+    kBool,
+    kString,
+    kArray,
+    kU64,
+    kI64,
+    kF64
 };
 
 class GgufBuilder {
 public:
     std::uint32_t version = 3;
-    std::uint64_t alignment = 32;  // of the data; written as metadata only by add_u32("general.alignment", ..)
+    std::uint64_t alignment =
+        32;  // of the data; written as metadata only by add_u32("general.alignment", ..)
 
     void add_u32(std::string_view key, std::uint32_t value);
     void add_u64(std::string_view key, std::uint64_t value);
@@ -33,10 +46,11 @@ public:
     void add_raw(std::string_view key, std::uint32_t type, const Bytes& value);
 
     // `shape` outermost first; ggml type number (0 F32, 1 F16, 2 Q4_0, 3 Q4_1, 8 Q8_0, 30 BF16).
-    void add_tensor(std::string_view name, const std::vector<std::int64_t>& shape, std::uint32_t type, Bytes content);
+    void add_tensor(std::string_view name, const std::vector<std::int64_t>& shape, std::uint32_t type,
+                    Bytes content);
     // A directory entry as given, with no bytes of its own.
-    void add_tensor_entry(std::string_view name, const std::vector<std::uint64_t>& columns_first, std::uint32_t type,
-                          std::uint64_t offset);
+    void add_tensor_entry(std::string_view name, const std::vector<std::uint64_t>& columns_first,
+                          std::uint32_t type, std::uint64_t offset);
 
     Bytes build() const;
     // The counts of the header, when they shall differ from what was added.

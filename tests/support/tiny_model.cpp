@@ -72,11 +72,11 @@ std::string gguf_name(std::string_view name) {
         {"lm_head.weight", "output.weight"},
     };
     static constexpr std::pair<std::string_view, std::string_view> kInLayer[] = {
-        {"input_layernorm", "attn_norm"},   {"post_attention_layernorm", "ffn_norm"},
-        {"self_attn.q_proj", "attn_q"},     {"self_attn.k_proj", "attn_k"},
-        {"self_attn.v_proj", "attn_v"},     {"self_attn.o_proj", "attn_output"},
-        {"mlp.gate_proj", "ffn_gate"},      {"mlp.up_proj", "ffn_up"},
-        {"mlp.down_proj", "ffn_down"},      {"block_sparse_moe.gate", "ffn_gate_inp"},
+        {"input_layernorm", "attn_norm"}, {"post_attention_layernorm", "ffn_norm"},
+        {"self_attn.q_proj", "attn_q"},   {"self_attn.k_proj", "attn_k"},
+        {"self_attn.v_proj", "attn_v"},   {"self_attn.o_proj", "attn_output"},
+        {"mlp.gate_proj", "ffn_gate"},    {"mlp.up_proj", "ffn_up"},
+        {"mlp.down_proj", "ffn_down"},    {"block_sparse_moe.gate", "ffn_gate_inp"},
     };
     for (const auto& [from, to] : kWhole) {
         if (name == from) return std::string(to);
@@ -131,8 +131,9 @@ Bytes safetensors_file(const std::vector<const TinyTensor*>& tensors, DType dtyp
         const std::uint64_t begin = data.size();
         append(data, encode_values(dtype, tensor->values));
         const json::Array range{begin, static_cast<std::uint64_t>(data.size())};
-        header.append(tensor->name,
-                      json::Object{{"dtype", safetensors_dtype(dtype)}, {"shape", shape}, {"data_offsets", range}});
+        header.append(
+            tensor->name,
+            json::Object{{"dtype", safetensors_dtype(dtype)}, {"shape", shape}, {"data_offsets", range}});
     }
     std::string text = json::to_string(header);
     text.resize((text.size() + 7) / 8 * 8, ' ');
@@ -147,7 +148,9 @@ Bytes safetensors_file(const std::vector<const TinyTensor*>& tensors, DType dtyp
 
 // ---- MemorySource ----
 
-MemorySource::MemorySource(std::vector<std::pair<std::string, Bytes>> files) : files_(std::move(files)) { list(); }
+MemorySource::MemorySource(std::vector<std::pair<std::string, Bytes>> files) : files_(std::move(files)) {
+    list();
+}
 void MemorySource::list() {
     std::sort(files_.begin(), files_.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
     listed_.clear();
@@ -263,7 +266,9 @@ std::string TinyModel::config_json() const {
         {"tie_word_embeddings", spec_.tied_embeddings},
         {"bos_token_id", 1},
         {"eos_token_id", 2},
-        {"torch_dtype", spec_.dtype == DType::kF32 ? "float32" : spec_.dtype == DType::kF16 ? "float16" : "bfloat16"},
+        {"torch_dtype", spec_.dtype == DType::kF32   ? "float32"
+                        : spec_.dtype == DType::kF16 ? "float16"
+                                                     : "bfloat16"},
     };
     if (moe) {
         config.set("num_local_experts", spec_.experts);
@@ -274,8 +279,8 @@ std::string TinyModel::config_json() const {
 
 std::vector<TinyModel::Piece> TinyModel::vocabulary() const {
     std::vector<Piece> pieces{{"<unk>", 0.0F, 2}, {"<s>", 0.0F, 3}, {"</s>", 0.0F, 3}};
-    for (const char* control : {"[INST]", "[/INST]", "[TOOL_CALLS]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]",
-                                "[TOOL_RESULTS]", "[/TOOL_RESULTS]"}) {
+    for (const char* control : {"[INST]", "[/INST]", "[TOOL_CALLS]", "[AVAILABLE_TOOLS]",
+                                "[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]"}) {
         pieces.push_back({control, 0.0F, 3});
     }
     for (int byte = 0; byte < 256; ++byte) {
@@ -291,7 +296,8 @@ std::vector<TinyModel::Piece> TinyModel::vocabulary() const {
         score -= 1.0F;
     }
     pieces.push_back({space, score, 1});
-    for (const char c : std::string("etaoinshrdlucmfwypvbgkjqxzETAOINSHRDLUCMFWYPVBGKJQXZ0123456789.,?!'-:;\"()/")) {
+    for (const char c :
+         std::string("etaoinshrdlucmfwypvbgkjqxzETAOINSHRDLUCMFWYPVBGKJQXZ0123456789.,?!'-:;\"()/")) {
         score -= 1.0F;
         pieces.push_back({std::string(1, c), score, 1});
     }
@@ -313,7 +319,7 @@ Bytes TinyModel::tokenizer_model() const {
         put_message(model, 1, message);
     }
     Bytes trainer;
-    put_number(trainer, 3, 2);   // model_type BPE
+    put_number(trainer, 3, 2);  // model_type BPE
     put_number(trainer, 4, static_cast<std::uint64_t>(spec_.vocab));
     put_number(trainer, 35, 1);  // byte_fallback
     put_number(trainer, 40, 0);  // unk_id
@@ -335,7 +341,8 @@ MemorySource TinyModel::folder(std::int32_t shards) const {
     source.set("config.json", Bytes(config.begin(), config.end()));
     source.set("tokenizer.model", tokenizer_model());
     std::vector<std::vector<const TinyTensor*>> groups(static_cast<std::size_t>(shards));
-    for (std::size_t i = 0; i < tensors_.size(); ++i) groups[i * groups.size() / tensors_.size()].push_back(&tensors_[i]);
+    for (std::size_t i = 0; i < tensors_.size(); ++i)
+        groups[i * groups.size() / tensors_.size()].push_back(&tensors_[i]);
     if (shards == 1) {
         source.set("model.safetensors", safetensors_file(groups[0], spec_.dtype));
         return source;
@@ -355,8 +362,8 @@ MemorySource TinyModel::folder(std::int32_t shards) const {
         }
         source.set(file, safetensors_file(group, spec_.dtype));
     }
-    const std::string index = json::to_pretty_string(
-        json::Object{{"metadata", json::Object{{"total_size", total}}}, {"weight_map", std::move(weight_map)}});
+    const std::string index = json::to_pretty_string(json::Object{
+        {"metadata", json::Object{{"total_size", total}}}, {"weight_map", std::move(weight_map)}});
     source.set("model.safetensors.index.json", Bytes(index.begin(), index.end()));
     return source;
 }
@@ -411,16 +418,19 @@ MemorySource TinyModel::gguf(DType matrices) const {
         out.add_tensor(name, tensor.shape, ggml_type(dtype), encode_values(dtype, values));
     }
     for (std::int32_t i = 0; i < (spec_.experts > 0 ? spec_.layers : 0); ++i) {
-        for (const auto& [merged, own] : {std::pair{"ffn_gate_exps", "w1"}, {"ffn_down_exps", "w2"}, {"ffn_up_exps", "w3"}}) {
+        for (const auto& [merged, own] :
+             {std::pair{"ffn_gate_exps", "w1"}, {"ffn_down_exps", "w2"}, {"ffn_up_exps", "w3"}}) {
             Bytes content;
             std::vector<std::int64_t> shape;
             for (std::int32_t e = 0; e < spec_.experts; ++e) {
-                const TinyTensor& matrix = tensor("model.layers." + std::to_string(i) + ".block_sparse_moe.experts." +
-                                                  std::to_string(e) + "." + own + ".weight");
+                const TinyTensor& matrix =
+                    tensor("model.layers." + std::to_string(i) + ".block_sparse_moe.experts." +
+                           std::to_string(e) + "." + own + ".weight");
                 shape = {spec_.experts, matrix.shape[0], matrix.shape[1]};
                 append(content, encode_values(matrices, matrix.values));
             }
-            out.add_tensor("blk." + std::to_string(i) + "." + merged + ".weight", shape, ggml_type(matrices), content);
+            out.add_tensor("blk." + std::to_string(i) + "." + merged + ".weight", shape, ggml_type(matrices),
+                           content);
         }
     }
     MemorySource source;
@@ -433,7 +443,8 @@ void TinyModel::write(const MemorySource& source, const std::string& path) {
         Bytes content(static_cast<std::size_t>(file.size_bytes));
         CHECK(source.read(file.name, 0, content).has_value());
         std::ofstream out(path + "/" + file.name, std::ios::binary);
-        out.write(reinterpret_cast<const char*>(content.data()), static_cast<std::streamsize>(content.size()));
+        out.write(reinterpret_cast<const char*>(content.data()),
+                  static_cast<std::streamsize>(content.size()));
         CHECK(out.good());
     }
 }

@@ -22,9 +22,9 @@ struct TinyModelSpec {
     std::int32_t kv_heads = 2;
     std::int32_t head_dim = 16;
     std::int32_t ffn = 96;
-    std::int32_t experts = 4;            // ignored by the dense ones
+    std::int32_t experts = 4;  // ignored by the dense ones
     std::int32_t experts_per_token = 2;
-    std::int32_t vocab = 384;            // at least 384: the vocabulary below, then unused pieces
+    std::int32_t vocab = 384;  // at least 384: the vocabulary below, then unused pieces
     std::int32_t context = 256;
     double rope_theta = 10000.0;
     double norm_eps = 1e-5;
@@ -84,7 +84,8 @@ public:
     struct Piece {
         std::string text;
         float score = 0.0F;
-        std::int32_t type = 1;  // as in sentencepiece and GGUF: 1 normal, 2 unknown, 3 control, 5 unused, 6 byte
+        std::int32_t type =
+            1;  // as in sentencepiece and GGUF: 1 normal, 2 unknown, 3 control, 5 unused, 6 byte
     };
     std::vector<Piece> vocabulary() const;
     Bytes tokenizer_model() const;  // sentencepiece ModelProto, BPE with byte fallback

@@ -57,11 +57,13 @@ void encode_block(DType dtype, const float* x, Bytes& out) {
 void decode_block(DType dtype, const std::uint8_t* block, float* x) {
     const float scale = engine::f32_from_f16(load_le<std::uint16_t>(block));
     if (dtype == DType::kQ8_0) {
-        for (int i = 0; i < kQuantBlock; ++i) x[i] = scale * static_cast<float>(static_cast<std::int8_t>(block[2 + i]));
+        for (int i = 0; i < kQuantBlock; ++i)
+            x[i] = scale * static_cast<float>(static_cast<std::int8_t>(block[2 + i]));
         return;
     }
     const bool has_minimum = dtype == DType::kQ4_1;
-    const float offset = has_minimum ? engine::f32_from_f16(load_le<std::uint16_t>(block + 2)) : -8.0F * scale;
+    const float offset =
+        has_minimum ? engine::f32_from_f16(load_le<std::uint16_t>(block + 2)) : -8.0F * scale;
     const std::uint8_t* levels = block + (has_minimum ? 4 : 2);
     for (int i = 0; i < kQuantBlock / 2; ++i) {
         x[i] = scale * static_cast<float>(levels[i] & 15U) + offset;
@@ -76,7 +78,8 @@ Bytes encode_values(DType dtype, const std::vector<float>& values) {
     out.reserve(values.size() * 4);
     if (engine::is_quantised(dtype)) {
         CHECK_EQ(values.size() % kQuantBlock, std::size_t{0});
-        for (std::size_t at = 0; at < values.size(); at += kQuantBlock) encode_block(dtype, values.data() + at, out);
+        for (std::size_t at = 0; at < values.size(); at += kQuantBlock)
+            encode_block(dtype, values.data() + at, out);
         return out;
     }
     for (const float value : values) {
