@@ -4,7 +4,6 @@
 // else in the product compares roles. The decision, its reason and kPolicyVersion go into the audit record.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -14,22 +13,22 @@
 
 #include "base/result.h"
 #include "security/access/roles.h"
+#include "security/storage/ids.h"
 
 namespace ostal::security {
 
-using ObjectId = std::array<std::uint8_t, 16>;  // the random id of a user, tenant, project, key …
-inline constexpr ObjectId kNoId{};
+inline constexpr Id kNoId{};
 
 struct RoleAssignment {
     Role role = Role::kProjectMember;
-    ObjectId tenant = kNoId;   // set for tenant and project roles
-    ObjectId project = kNoId;  // set for project roles
+    Id tenant = kNoId;   // set for tenant and project roles
+    Id project = kNoId;  // set for project roles
 };
 
 struct Subject {
     enum class Kind { kUser, kApiKey, kLocalRoot };
     Kind kind = Kind::kUser;
-    ObjectId id = kNoId;  // user or key
+    Id id = kNoId;  // user or key
     bool disabled = false;
     std::vector<RoleAssignment> roles;
     std::vector<Permission> scopes;   // API key: what it may do at most; empty = all of api-client
@@ -41,7 +40,7 @@ struct Subject {
 // Who did an earlier step to the same object (staged it, approved it).
 struct Step {
     Permission permission;
-    ObjectId actor;
+    Id actor;
 };
 
 struct Object {
@@ -55,26 +54,36 @@ struct Object {
         kContent,       // conversation, message, file: belongs to `owner`
     };
     Kind kind = Kind::kInstance;
-    ObjectId id = kNoId;
-    ObjectId tenant = kNoId;
-    ObjectId project = kNoId;
-    ObjectId owner = kNoId;   // kContent: whose it is
+    Id id = kNoId;
+    Id tenant = kNoId;
+    Id project = kNoId;
+    Id owner = kNoId;   // kContent: whose it is
     std::string model;        // kModelGrant: name
     bool granted = false;     // kModelGrant
-    // role:assign: which role is given; a tenant-admin gives only roles of his own tenant.
-    std::optional<Role> assigned_role;
+    std::vector<Role> held_roles;       // kUser: the roles of the user acted on
+    std::optional<Role> assigned_role;  // role:assign: the role given or withdrawn
     std::vector<Step> history;  // stage, approve, activate: earlier steps on the same version or change
 };
 
 struct Decision {
     bool allow = false;
-    // Closed set, safe to record: "role", "no-role", "disabled", "scope", "not-granted", "not-owner",
-    // "separation", "self", "unknown-permission".
+    // Closed set, safe to record: "role" (allowed); "no-role", "disabled", "key-scope", "not-granted",
+    // "not-owner", "separation", "self", "protected-user", "wrong-object",
+    // "unknown-permission".
     std::string_view reason;
     std::optional<Role> role;  // the role that admitted it
     std::uint32_t policy_version = kPolicyVersion;
 };
 
+// Beyond roles and their reach:
+// - inference:* is asked of a kModelGrant, conversation:* of kContent; any other kind is refused.
+// - kContent belongs to its owner alone, whatever the roles.
+// - A kModelGrant needs `granted`, and for a key with a list of models the model on it.
+// - role:assign never on oneself; instance roles are given by who holds role:assign for the instance.
+// - reset, disable and erase of a user are refused to a tenant-admin when the user holds an instance role, and
+//   to everybody whose own roles conflict with a role of the user (a reset would lend him the other duty).
+// - A step is refused to who made the separated step before (Object::history).
+// The last three and `self` do not bind an owner while approvals.required is 1.
 Decision may(const Subject& subject, Permission action, const Object& object);
 // An unknown permission name is denied.
 Decision may(const Subject& subject, std::string_view action, const Object& object);

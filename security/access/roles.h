@@ -34,7 +34,7 @@ enum class Permission : std::uint8_t {
     kServiceStart, kServiceStop,
     kBackupCreate, kBackupRestore, kBackupApprove,
     kBreakglassRequest, kBreakglassGrant, kBreakglassUse,
-    kMetricsRead,
+    kStatusRead, kMetricsRead,
     kPrivacyExport, kPrivacyErase,
 };
 inline constexpr std::size_t kPermissionCount = static_cast<std::size_t>(Permission::kPrivacyErase) + 1;
@@ -65,9 +65,14 @@ RoleScope role_scope(Role role);
 // The table itself: sorted by Permission.
 std::span<const Permission> role_permissions(Role role);
 bool role_has(Role role, Permission permission);
+// The roles an owner is the sum of; kOwner's own permissions are theirs, less audit:config and breakglass:*,
+// and audit:{read,verify}.
+std::span<const Role> owner_roles();
+// What root and the daemon's own user may do on the local socket without naming a user.
+std::span<const Permission> local_root_permissions();
 
 // Two duties that one person must not combine: by holding both (assignment) or by doing both to the same
-// object (action).
+// object (action). A pair of a permission with itself: not twice by the same person.
 struct SeparationPair {
     Permission first;
     Permission second;

@@ -7,7 +7,6 @@
 // expired and malformed keys with one error and one message. A key is shown once, when it is made.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -22,7 +21,6 @@ namespace ostal::security {
 
 class Database;
 class Keyring;
-class RowMac;
 
 enum class KeyEnvironment : std::uint8_t { kLive, kTest };
 
@@ -42,10 +40,10 @@ Result<ParsedApiKey> parse_api_key(std::string_view text);
 std::string make_api_key(KeyEnvironment environment, RandomSource& random);
 
 struct ApiKey {
-    ObjectId id = kNoId;
-    ObjectId tenant = kNoId;
-    ObjectId project = kNoId;
-    ObjectId created_by = kNoId;         // user
+    Id id = kNoId;
+    Id tenant = kNoId;
+    Id project = kNoId;
+    Id created_by = kNoId;         // user
     std::string name;
     std::string lookup;                  // the 10 characters, for lists: ost_live_XXXXXXXXXX…
     KeyEnvironment environment = KeyEnvironment::kLive;
@@ -58,9 +56,9 @@ struct ApiKey {
 };
 
 struct NewApiKey {
-    ObjectId tenant = kNoId;
-    ObjectId project = kNoId;
-    ObjectId created_by = kNoId;
+    Id tenant = kNoId;
+    Id project = kNoId;
+    Id created_by = kNoId;
     std::string name;
     KeyEnvironment environment = KeyEnvironment::kLive;
     std::vector<Permission> scopes;
@@ -75,7 +73,7 @@ struct CreatedApiKey {
 // Thread-safe as far as Database is. Every call asks the database: a revocation holds for the next request.
 class ApiKeys {
 public:
-    ApiKeys(Database& database, const Keyring& keyring, const RowMac& mac, const Clock& clock,
+    ApiKeys(Database& database, const Keyring& keyring, const Clock& clock,
             RandomSource& random);
 
     // kNotFound: no such project in the tenant. kUnprocessable: name, a scope that api-client lacks, an
@@ -84,10 +82,10 @@ public:
     // The key that `text` is. kUnauthenticated, with one message, for everything else: malformed, unknown,
     // wrong, revoked, expired, of a disabled project or tenant.
     Result<ApiKey> authenticate(std::string_view text);
-    Result<ApiKey> find(const ObjectId& tenant, const ObjectId& id) const;
-    Result<std::vector<ApiKey>> list(const ObjectId& tenant, const ObjectId& project) const;
+    Result<ApiKey> find(const Id& tenant, const Id& id) const;
+    Result<std::vector<ApiKey>> list(const Id& tenant, const Id& project) const;
     // Idempotent.
-    Status revoke(const ObjectId& tenant, const ObjectId& id);
+    Status revoke(const Id& tenant, const Id& id);
 
     // What may() needs of a key: api-client of its project.
     static Subject subject(const ApiKey& key);
@@ -95,7 +93,6 @@ public:
 private:
     Database& database_;
     const Keyring& keyring_;
-    const RowMac& mac_;
     const Clock& clock_;
     RandomSource& random_;
 };

@@ -22,11 +22,11 @@
 namespace ostal::security {
 
 class Database;
-class RowMac;
+class Keyring;
 
 struct User {
-    ObjectId id = kNoId;
-    ObjectId tenant = kNoId;
+    Id id = kNoId;
+    Id tenant = kNoId;
     std::string name;
     bool disabled = false;
     std::int64_t created_us = 0;
@@ -41,27 +41,27 @@ Status check_name(std::string_view name);
 // Thread-safe as far as Database is.
 class Users {
 public:
-    Users(Database& database, const RowMac& mac, const Clock& clock, RandomSource& random,
-          PasswordCost cost = {});
+    Users(Database& database, const Keyring& keyring, const Clock& clock, RandomSource& random,
+          const Argon2Cost& cost = kPasswordCost);
 
     // Without roles. `password` empty: none is set. kConflict: the name is taken.
-    Result<User> create(const ObjectId& tenant, std::string_view name, std::string_view password);
-    Result<User> find(const ObjectId& id) const;
+    Result<User> create(const Id& tenant, std::string_view name, std::string_view password);
+    Result<User> find(const Id& id) const;
     // As find, within a tenant: another tenant's user is kNotFound.
-    Result<User> find_in(const ObjectId& tenant, const ObjectId& id) const;
+    Result<User> find_in(const Id& tenant, const Id& id) const;
     Result<User> find_by_name(std::string_view name) const;
-    Result<std::vector<User>> list(const ObjectId& tenant) const;
+    Result<std::vector<User>> list(const Id& tenant) const;
     Result<std::vector<User>> list_all() const;
 
     // kConflict for the last usable sysadmin and the last usable security-officer.
-    Status set_disabled(const ObjectId& id, bool disabled);
-    Status set_password(const ObjectId& id, std::string_view password);
+    Status set_disabled(const Id& id, bool disabled);
+    Status set_password(const Id& id, std::string_view password);
 
     // Separation of duties is checked here too (check_assignment). The caller asked may() before.
-    Status assign_role(const ObjectId& id, const RoleAssignment& assignment);
+    Status assign_role(const Id& id, const RoleAssignment& assignment);
     // kConflict for the last usable sysadmin and the last usable security-officer; kNotFound: does
     // not hold it.
-    Status withdraw_role(const ObjectId& id, const RoleAssignment& assignment);
+    Status withdraw_role(const Id& id, const RoleAssignment& assignment);
 
     // The user whose name and password these are. kUnauthenticated, with one message, for an unknown name, a
     // wrong password, a disabled user, a disabled tenant and a user without password; each takes one Argon2
@@ -77,11 +77,11 @@ public:
 
 private:
     Database& database_;
-    const RowMac& mac_;
+    const Keyring& keyring_;
     const Clock& clock_;
     RandomSource& random_;
-    PasswordCost cost_;
-    std::string dummy_hash_;  // verified for unknown names; made once, at cost_
+    Argon2Cost cost_;
+    std::string dummy_hash_;  // verified for unknown names; made in the constructor, at cost_
 };
 
 }  // namespace ostal::security
