@@ -31,7 +31,7 @@ struct SetupResult {
 };
 
 // kConflict when there is a tenant already: nothing is changed. kUnprocessable: names or passwords.
-Result<SetupResult> set_up_identity(const SetupRequest& request, Database& database, const Keyring& keyring,
+Result<SetupResult> set_up_identity(const SetupRequest& request, Database& database, const RowMac& mac,
                                     const Clock& clock, RandomSource& random, const Argon2Cost& cost = kPasswordCost);
 
 }  // namespace ostal::security

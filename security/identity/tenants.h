@@ -1,6 +1,6 @@
 // Tenants, projects and the models a project may use.
 //
-// Every row carries a row MAC (security/storage/cell.h): a row that was written to the file by hand, or moved, is
+// Every row carries a row MAC (security/storage/row_mac.h): a row that was written to the file by hand, or moved, is
 // kIntegrity. Names: NFC-safe text of 1 to 64 characters, unique without regard to ASCII case.
 #pragma once
 
@@ -17,7 +17,7 @@
 namespace ostal::security {
 
 class Database;
-class Keyring;
+class RowMac;
 
 struct Tenant {
     Id id = kNoId;
@@ -39,10 +39,10 @@ struct ModelGrant {
     std::int64_t created_us = 0;
 };
 
-// Thread-safe as far as Database is. Every lookup names the tenant, so that another tenant's id is kNotFound.
+// Exists only while the appliance is unsealed. Thread-safe. Every lookup names the tenant, so that another tenant's id is kNotFound.
 class Tenants {
 public:
-    Tenants(Database& database, const Keyring& keyring, const Clock& clock, RandomSource& random);
+    Tenants(Database& database, const RowMac& mac, const Clock& clock, RandomSource& random);
 
     // kConflict: the name is taken. kUnprocessable: the name is not allowed.
     Result<Tenant> create_tenant(std::string_view name);
@@ -65,7 +65,7 @@ public:
 
 private:
     Database& database_;
-    const Keyring& keyring_;
+    const RowMac& mac_;
     const Clock& clock_;
     RandomSource& random_;
 };

@@ -16,11 +16,12 @@
 #include "base/random.h"
 #include "base/result.h"
 #include "security/access/policy.h"
+#include "security/secret.h"
 
 namespace ostal::security {
 
 class Database;
-class Keyring;
+class RowMac;
 
 enum class KeyEnvironment : std::uint8_t { kLive, kTest };
 
@@ -70,10 +71,11 @@ struct CreatedApiKey {
     std::string text;  // shown once; wipe it after
 };
 
-// Thread-safe as far as Database is. Every call asks the database: a revocation holds for the next request.
+// Exists only while the appliance is unsealed. Thread-safe. Every call asks the database: a revocation holds for the next request.
 class ApiKeys {
 public:
-    ApiKeys(Database& database, const Keyring& keyring, const Clock& clock,
+    // `lookup_key`: the service key "lookup".
+    ApiKeys(Database& database, Secret<32> lookup_key, const RowMac& mac, const Clock& clock,
             RandomSource& random);
 
     // kNotFound: no such project in the tenant. kUnprocessable: name, a scope that api-client lacks, an
@@ -92,7 +94,8 @@ public:
 
 private:
     Database& database_;
-    const Keyring& keyring_;
+    Secret<32> lookup_key_;
+    const RowMac& mac_;
     const Clock& clock_;
     RandomSource& random_;
 };

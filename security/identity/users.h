@@ -22,7 +22,7 @@
 namespace ostal::security {
 
 class Database;
-class Keyring;
+class RowMac;
 
 struct User {
     Id id = kNoId;
@@ -38,10 +38,10 @@ struct User {
 // spaces; no leading or trailing space, no bare combining mark at the start. kUnprocessable otherwise.
 Status check_name(std::string_view name);
 
-// Thread-safe as far as Database is.
+// Exists only while the appliance is unsealed. Thread-safe.
 class Users {
 public:
-    Users(Database& database, const Keyring& keyring, const Clock& clock, RandomSource& random,
+    Users(Database& database, const RowMac& mac, const Clock& clock, RandomSource& random,
           const Argon2Cost& cost = kPasswordCost);
 
     // Without roles. `password` empty: none is set. kConflict: the name is taken.
@@ -77,7 +77,7 @@ public:
 
 private:
     Database& database_;
-    const Keyring& keyring_;
+    const RowMac& mac_;
     const Clock& clock_;
     RandomSource& random_;
     Argon2Cost cost_;
