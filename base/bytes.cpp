@@ -62,37 +62,6 @@ Result<Bytes> decode_bits(std::string_view text, std::string_view alphabet, unsi
     return out;
 }
 
-// Bytes of the UTF-8 character that starts at text[0]: its length when complete and valid, 0 when it is
-// a valid beginning that the text's end cuts off, -1 when it is broken.
-int utf8_character(std::string_view text) {
-    const auto at = [&](std::size_t i) { return static_cast<std::uint8_t>(text[i]); };
-    const std::uint8_t lead = at(0);
-    if (lead < 0x80) return 1;
-    int length = 0;
-    std::uint8_t low = 0x80;
-    std::uint8_t high = 0xBF;
-    if (lead >= 0xC2 && lead <= 0xDF) {
-        length = 2;
-    } else if (lead >= 0xE0 && lead <= 0xEF) {
-        length = 3;
-        if (lead == 0xE0) low = 0xA0;
-        if (lead == 0xED) high = 0x9F;
-    } else if (lead >= 0xF0 && lead <= 0xF4) {
-        length = 4;
-        if (lead == 0xF0) low = 0x90;
-        if (lead == 0xF4) high = 0x8F;
-    } else {
-        return -1;
-    }
-    for (int i = 1; i < length; ++i) {
-        if (static_cast<std::size_t>(i) >= text.size()) return 0;
-        if (at(static_cast<std::size_t>(i)) < low || at(static_cast<std::size_t>(i)) > high) return -1;
-        low = 0x80;
-        high = 0xBF;
-    }
-    return length;
-}
-
 }  // namespace
 
 Result<ByteSpan> ByteReader::take(std::uint64_t count) {
@@ -146,6 +115,35 @@ Result<Bytes> from_base64(std::string_view text) {
 std::string to_base64url(ByteSpan bytes) { return encode_bits(bytes, kBase64Url, 6); }
 std::string to_base32_lower(ByteSpan bytes) { return encode_bits(bytes, kBase32Lower, 5); }
 Result<Bytes> from_base32_lower(std::string_view text) { return decode_bits(text, kBase32Lower, 5); }
+
+int utf8_character(std::string_view text) {
+    const auto at = [&](std::size_t i) { return static_cast<std::uint8_t>(text[i]); };
+    const std::uint8_t lead = at(0);
+    if (lead < 0x80) return 1;
+    int length = 0;
+    std::uint8_t low = 0x80;
+    std::uint8_t high = 0xBF;
+    if (lead >= 0xC2 && lead <= 0xDF) {
+        length = 2;
+    } else if (lead >= 0xE0 && lead <= 0xEF) {
+        length = 3;
+        if (lead == 0xE0) low = 0xA0;
+        if (lead == 0xED) high = 0x9F;
+    } else if (lead >= 0xF0 && lead <= 0xF4) {
+        length = 4;
+        if (lead == 0xF0) low = 0x90;
+        if (lead == 0xF4) high = 0x8F;
+    } else {
+        return -1;
+    }
+    for (int i = 1; i < length; ++i) {
+        if (static_cast<std::size_t>(i) >= text.size()) return 0;
+        if (at(static_cast<std::size_t>(i)) < low || at(static_cast<std::size_t>(i)) > high) return -1;
+        low = 0x80;
+        high = 0xBF;
+    }
+    return length;
+}
 
 bool is_valid_utf8(std::string_view text) {
     while (!text.empty()) {

@@ -100,6 +100,9 @@ std::string to_base32_lower(ByteSpan bytes);
 // The strict inverse: only canonical text (unused low bits zero) is accepted.
 Result<Bytes> from_base32_lower(std::string_view text);
 
+// Length in bytes of the UTF-8 character that `text` (not empty) begins with; 0 when it is the beginning of a
+// character that is not complete, -1 when its first byte begins no character (RFC 3629).
+int utf8_character(std::string_view text);
 // Whole text is valid UTF-8 (RFC 3629: no surrogates, no overlong forms, at most U+10FFFF).
 bool is_valid_utf8(std::string_view text);
 // Length in bytes of the longest prefix that ends on a character border; a broken byte counts as one

@@ -79,6 +79,9 @@ TEST(Bytes, Utf8) {
     EXPECT_FALSE(is_valid_utf8("\xED\xA0\x80"));      // surrogate
     EXPECT_FALSE(is_valid_utf8("\xF4\x90\x80\x80"));  // above U+10FFFF
     EXPECT_FALSE(is_valid_utf8("\xE2\x82"));          // cut
+    EXPECT_EQ(utf8_character("\xE2\x82\xAC!"), 3);
+    EXPECT_EQ(utf8_character("\xE2\x82"), 0);
+    EXPECT_EQ(utf8_character("\x82"), -1);
     EXPECT_EQ(utf8_complete_prefix("ab\xE2\x82"), 2U);
     EXPECT_EQ(utf8_complete_prefix("ab\xE2\x82\xAC"), 5U);
     EXPECT_EQ(utf8_complete_prefix("ab\x82"), 3U);  // broken, not incomplete
