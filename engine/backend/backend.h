@@ -2,14 +2,14 @@
 //
 // Letters: T token rows, S sequences, D dim, H heads, K kv heads, Dh head_dim, F hidden_dim, E experts,
 // A experts a token, V vocabulary, L rows whose logits are wanted, B tokens in a KV block, N x K of a weight
-// (y = W x). Activations are f32. Shapes are checked here, once, in the non-virtual methods: a mismatch is our
-// bug and aborts. Views may overlap only where a comment says so.
+// (y = W x). Activations and norm gains are f32. Shapes are checked here, once, in the non-virtual methods: a
+// mismatch is our bug and aborts. Views may overlap only where a comment says so.
 //
-// The sum of a dot product has an order that depends on the weight's shape, type and the ISA alone: never on the
-// number of rows, a row's place in the batch, the chunking of a prompt or the number of threads.
+// The sum of a dot product has an order that depends on the weight's shape, type and the ISA alone: never on
+// the number of rows, a row's place in the batch, the chunking of a prompt or the number of threads.
 //
-// All operations are called by one thread (the rank's). On a device with its own queue they return before they
-// are done; the caller waits through the copy of the result.
+// All operations are called by one thread (the rank's). On a device with its own queue they return before
+// they are done; the caller waits through the copy of the result.
 #pragma once
 
 #include <cstdint>
@@ -33,8 +33,8 @@ enum class Epilogue : std::uint8_t {
     kAdd,    // y = y + f(x): the residual
 };
 
-// Token rows sorted by expert. A slot is one (token, expert) pair; there are T * A. In one expert the slots are in
-// the order of the token rows.
+// Token rows sorted by expert. A slot is one (token, expert) pair; there are T * A. In one expert the slots
+// are in the order of the token rows.
 struct MoePlan {
     View offsets;      // [E + 1] i32: expert e has the slots [offsets[e], offsets[e + 1])
     View slot_row;     // [T * A] i32: token row of a slot
@@ -64,17 +64,17 @@ public:
     void rope_angles(std::span<const std::int32_t> positions, std::span<const double> frequencies,
                      const View& cosines, const View& sines);
 
-    // Rotates q [T, H * Dh] in place and k [T, K * Dh] on its way into the cache, and stores v [T, K * Dh] there.
-    // Pairs are (i, i + Dh / 2): the loader brings interleaved files to this form.
-    // Source: Su et al., "RoFormer" (2021), section 3.4.2.
-    void rope_and_cache_write(const View& q, const View& k, const View& v, const View& cosines, const View& sines,
-                              const Batch& batch, const KvLayer& cache);
+    // Rotates q [T, H * Dh] in place and k [T, K * Dh] on its way into the cache, and stores v [T, K * Dh]
+    // there. Pairs are (i, i + Dh / 2): the loader brings interleaved files to this form. Source: Su et al.,
+    // "RoFormer" (2021), section 3.4.2.
+    void rope_and_cache_write(const View& q, const View& k, const View& v, const View& cosines,
+                              const View& sines, const Batch& batch, const KvLayer& cache);
 
     // out [T, H * Dh] = softmax(q k^T * scale) v over the keys at positions <= the query's. Head h reads kv
     // head h / (H / K). Keys are taken in blocks of B with a running maximum, the same blocks in both.
-    // attention_decode serves the batch's decode sequences, attention_prefill the rest; each writes its own rows.
-    // Source: Ainslie et al., "GQA" (2023); Milakov and Gimelshein, "Online normalizer calculation for softmax"
-    // (2018), algorithm 3; Dao et al., "FlashAttention" (2022).
+    // attention_decode serves the batch's decode sequences, attention_prefill the rest; each writes its own
+    // rows. Source: Ainslie et al., "GQA" (2023); Milakov and Gimelshein, "Online normalizer calculation for
+    // softmax" (2018), algorithm 3; Dao et al., "FlashAttention" (2022).
     void attention_decode(const View& q, const Batch& batch, const KvLayer& cache, float scale,
                           const View& out);
     void attention_prefill(const View& q, const Batch& batch, const KvLayer& cache, float scale,
@@ -93,12 +93,12 @@ public:
     // Source: Shazeer, "GLU Variants Improve Transformer" (2020), eq. 6.
     void moe_up(const View& x, const Weight& w1, const Weight& w3, const MoePlan& plan, const View& out);
 
-    // out [T, D] += the slot's routing weight * w2[e] h[s], h [T * A, F], w2 [E, D, F]; a token's experts are added
-    // in rising order. With kStore out begins at zero.
+    // out [T, D] += the slot's routing weight * w2[e] h[s], h [T * A, F], w2 [E, D, F]; a token's experts are
+    // added in rising order. With kStore out begins at zero.
     void moe_down(const View& h, const Weight& w2, const MoePlan& plan, Epilogue epilogue, const View& out);
 
-    // out [L, V] = W rms_norm(x[rows[l]]), W [V, D]; finite [L] i32: 1 where all of a row's logits are finite.
-    // `normed` [L, D] is scratch.
+    // out [L, V] = W rms_norm(x[rows[l]]), W [V, D]; finite [L] i32: 1 where all of a row's logits are
+    // finite. `normed` [L, D] is scratch.
     void logits(const View& x, std::span<const std::int32_t> rows, const Weight& norm, float eps,
                 const Weight& weight, const View& normed, const View& out, const View& finite);
 

@@ -31,8 +31,8 @@ Result<Arena> Arena::create(std::string_view what, std::int64_t size_bytes) {
     const auto length = static_cast<std::size_t>(size);
     void* base = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (base == MAP_FAILED) {
-        return fail(Code::kResourceExhausted, "no memory for " + std::string(what) + ": " +
-                                                  std::to_string(size) + " bytes");
+        return fail(Code::kResourceExhausted,
+                    "no memory for " + std::string(what) + ": " + std::to_string(size) + " bytes");
     }
     // Advice: a kernel without huge pages serves small ones, and that is only slower.
     ::madvise(base, length, MADV_HUGEPAGE);

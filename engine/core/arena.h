@@ -1,4 +1,5 @@
-// Arena: the owner of the engine's large memory: weights, KV blocks, scratch. Sized once, before the first token.
+// Arena: the owner of the engine's large memory: weights, KV blocks, scratch. Sized once, before the first
+// token.
 #pragma once
 
 #include <cstdint>

@@ -10,8 +10,8 @@ namespace {
 
 TEST(Arena, HoldsExactlyWhatThePlanAddedUp) {
     ArenaPlan plan;
-    plan.allocate(DType::kF32, {3, 5});     // 60 bytes: one line of 64
-    plan.allocate(DType::kQ4_0, {2, 64});   // 72 bytes: two lines
+    plan.allocate(DType::kF32, {3, 5});    // 60 bytes: one line of 64
+    plan.allocate(DType::kQ4_0, {2, 64});  // 72 bytes: two lines
     EXPECT_EQ(plan.bytes(), 64 + 128);
     auto arena = Arena::create("a test", plan.bytes());
     ASSERT_TRUE(arena);

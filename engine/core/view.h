@@ -53,7 +53,8 @@ struct View {
     // Row `index` of rows().
     template <typename T>
     T* row(std::int64_t index) const {
-        return reinterpret_cast<T*>(reinterpret_cast<char*>(as<T>()) + index * row_stride_bytes);
+        CHECK(holds<std::remove_const_t<T>>());
+        return reinterpret_cast<T*>(static_cast<char*>(data) + index * row_stride_bytes);
     }
 
     // [count, columns]: rows [first, first + count) of all rows. CHECK: inside.

@@ -10,9 +10,9 @@
 namespace ostal::engine {
 
 // Arrays in the backend's memory; the sizes of the spans are known to the host. A sequence's rows follow each
-// other in the order of their positions; its keys of positions [0, cached + count) are in its blocks after the
-// step. Decodes come first: what follows a longer chunk is treated as a prefill chunk, also of one token (the
-// result is the same).
+// other in the order of their positions; its keys of positions [0, cached + count) are in its blocks after
+// the step. Decodes come first: what follows a longer chunk is treated as a prefill chunk, also of one token
+// (the result is the same).
 struct Batch {
     std::span<const std::int32_t> tokens;           // [T] vocabulary ids
     std::span<const std::int32_t> positions;        // [T] place in the sequence, from 0
@@ -44,8 +44,8 @@ public:
     BatchBuilder(std::int32_t max_rows, std::int32_t max_sequences, std::int32_t max_blocks);
 
     void clear();
-    // Appends a sequence's tokens at positions cached_tokens, cached_tokens + 1, ... CHECK: capacity, at least
-    // one token. The block table covers cached_tokens + tokens; entries beyond are never read.
+    // Appends a sequence's tokens at positions cached_tokens, cached_tokens + 1, ... CHECK: capacity, at
+    // least one token. The block table covers cached_tokens + tokens; entries beyond are never read.
     void add(std::span<const std::int32_t> tokens, std::int32_t cached_tokens,
              std::span<const std::int32_t> block_table, WantLogits want);
     // Valid until the next add() or clear().

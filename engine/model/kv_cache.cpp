@@ -18,8 +18,8 @@ Result<KvCache> KvCache::create(const KvCacheShape& shape) {
     for (std::int32_t i = 0; i < shape.layers; ++i) {
         KvLayer layer;
         for (View* view : {&layer.keys, &layer.values}) {
-            *view = cache.arena_.allocate(
-                shape.dtype, {shape.blocks, shape.kv_heads, shape.block_tokens, shape.head_dim});
+            *view = cache.arena_.allocate(shape.dtype,
+                                          {shape.blocks, shape.kv_heads, shape.block_tokens, shape.head_dim});
         }
         cache.layers_.push_back(layer);
     }

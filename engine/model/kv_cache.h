@@ -1,6 +1,7 @@
 // The paged KV cache: memory in blocks of B tokens that the scheduler hands to sequences by number.
 //
-// Source: Kwon et al., "Efficient Memory Management for Large Language Model Serving with PagedAttention" (2023).
+// Source: Kwon et al., "Efficient Memory Management for Large Language Model Serving with PagedAttention"
+// (2023).
 #pragma once
 
 #include <cstdint>

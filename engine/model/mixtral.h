@@ -1,10 +1,11 @@
 // The model: weights under the names of the papers, the buffers of a step, and forward().
 //
-// One architecture serves Mixtral, Mistral and Llama: pre-norm blocks of grouped-query attention with RoPE and a
-// SwiGLU feed-forward layer, dense or of experts. Sources: Touvron et al., "LLaMA" (2023); Jiang et al.,
-// "Mistral 7B" (2023) and "Mixtral of Experts" (2024).
+// One architecture serves Mixtral, Mistral and Llama: pre-norm blocks of grouped-query attention with RoPE
+// and a SwiGLU feed-forward layer, dense or of experts. Sources: Touvron et al., "LLaMA" (2023); Jiang et
+// al., "Mistral 7B" (2023) and "Mixtral of Experts" (2024).
 //
-// Letters: T token rows, D dim, H heads, K kv heads, Dh head_dim, F ffn, E experts, A experts a token, V vocab.
+// Letters: T token rows, D dim, H heads, K kv heads, Dh head_dim, F ffn, E experts, A experts a token, V
+// vocab.
 #pragma once
 
 #include <cstdint>
@@ -41,8 +42,8 @@ struct Weights {
     ModelConfig config;
     Weight tok_embeddings;  // [V, D]
     std::vector<LayerWeights> layers;
-    Weight norm;            // [D]
-    Weight output;          // [V, D]; tied: the same memory as tok_embeddings
+    Weight norm;                           // [D]
+    Weight output;                         // [V, D]; tied: the same memory as tok_embeddings
     std::vector<double> rope_frequencies;  // [Dh / 2] radians per token
     Arena arena;
 };
@@ -54,26 +55,27 @@ Result<Weights> load_weights(const WeightSource& source, const ModelFiles& files
 // The activations of a step, sized at load. Not shared between ranks.
 struct Scratch {
     // kResourceExhausted. `max_rows` = T and `max_logit_rows` = L of the largest step.
-    static Result<Scratch> create(const ModelConfig& config, std::int32_t max_rows, std::int32_t max_logit_rows);
+    static Result<Scratch> create(const ModelConfig& config, std::int32_t max_rows,
+                                  std::int32_t max_logit_rows);
 
     std::int32_t max_rows = 0;
     std::int32_t max_logit_rows = 0;
-    View x;                // [T, D] residual stream
-    View normed;           // [T, D]
-    View q;                // [T, H * Dh]
-    View k, v;             // [T, K * Dh]
-    View attention;        // [T, H * Dh]
-    View cosines, sines;   // [T, Dh / 2]
-    View router_logits;    // [T, E]
-    View experts;          // [T, A] i32; all zero in a dense model
-    View expert_weights;   // [T, A]; all one in a dense model
-    View plan_offsets;     // [E + 1] i32
-    View plan_slot_row;    // [T * A] i32
-    View plan_slot_weight; // [T * A]
-    View hidden;           // [T * A, F]
-    View logits_normed;    // [L, D]
-    View logits;           // [L, V]
-    View finite;           // [L] i32
+    View x;                 // [T, D] residual stream
+    View normed;            // [T, D]
+    View q;                 // [T, H * Dh]
+    View k, v;              // [T, K * Dh]
+    View attention;         // [T, H * Dh]
+    View cosines, sines;    // [T, Dh / 2]
+    View router_logits;     // [T, E]
+    View experts;           // [T, A] i32; all zero in a dense model
+    View expert_weights;    // [T, A]; all one in a dense model
+    View plan_offsets;      // [E + 1] i32
+    View plan_slot_row;     // [T * A] i32
+    View plan_slot_weight;  // [T * A]
+    View hidden;            // [T * A, F]
+    View logits_normed;     // [L, D]
+    View logits;            // [L, V]
+    View finite;            // [L] i32
     Arena arena;
 };
 
@@ -83,9 +85,9 @@ struct Logits {
     View finite;  // [L] i32: 0 where a NaN or an infinity came out; such a row must not be sampled from
 };
 
-// One step: writes the batch's keys and values into the cache and returns the wanted logits. The ids are below V,
-// the batch fits the scratch and the block tables lie in the cache: CHECK. Allocates nothing.
-Logits forward(Backend& backend, Communicator& comm, const Weights& weights, const Batch& batch, KvCache& cache,
-               Scratch& scratch);
+// One step: writes the batch's keys and values into the cache and returns the wanted logits. The ids are
+// below V, the batch fits the scratch and the block tables lie in the cache: CHECK. Allocates nothing.
+Logits forward(Backend& backend, Communicator& comm, const Weights& weights, const Batch& batch,
+               KvCache& cache, Scratch& scratch);
 
 }  // namespace ostal::engine
