@@ -28,7 +28,10 @@ struct GenerationRequest {
     SamplingParams sampling;
     std::vector<std::string> stop;     // the text ends before the first of these; none is returned
     std::vector<TokenId> stop_tokens;  // ends of turn, beside the model's eos
-    std::int64_t deadline_mono_us = 0; // 0: none
+    std::int64_t deadline_mono_us = 0; // by the engine's Clock; 0: none
+    // The answer goes on in the middle of the prompt's text (plain completion, an assistant message given as prefix):
+    // a leading space of SentencePiece's stays then. False: the answer is a text of its own.
+    bool continues_text = false;
 };
 
 enum class FinishReason {

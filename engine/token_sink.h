@@ -15,7 +15,10 @@ struct TokenEvent {
     std::vector<TokenId> tokens;  // the ids generated since the last event
     // Set on the last event, exactly once per request.
     std::optional<FinishReason> finish;
-    std::optional<Error> error;   // with FinishReason::kError
+    // With FinishReason::kError (kInternal: the model gave no usable logits), and with kCancelled when the caller did
+    // not ask for it: kDeadlineExceeded (the request's deadline, or the sink was full too long), kUnavailable
+    // (the engine is being destroyed).
+    std::optional<Error> error;
     Usage usage;                  // so far
 };
 
@@ -28,7 +31,9 @@ enum class PushResult {
 class TokenSink {
 public:
     virtual ~TokenSink() = default;
-    // Called on the engine's scheduler thread; never blocks.
+    // Called on the engine's scheduler thread; never blocks and never throws. After an accepted event with `finish`,
+    // after kGone, and when the sink stays full for EngineConfig::full_sink_limit_us, the engine drops the sink
+    // without a further call; in the last two cases it was never given an event with `finish`.
     virtual PushResult push(const TokenEvent& event) = 0;
 };
 

@@ -26,8 +26,8 @@ struct SafetensorsEntry {
 };
 
 // Limits on what a file may ask for before anything of that size is allocated.
-inline constexpr std::uint64_t kMaxSafetensorsHeaderBytes = 16ULL << 20U;
-inline constexpr std::uint64_t kMaxIndexBytes = 16ULL << 20U;  // model.safetensors.index.json
+inline constexpr std::uint64_t kMaxSafetensorsHeaderBytes = 4ULL << 20U;
+inline constexpr std::uint64_t kMaxIndexBytes = 4ULL << 20U;  // model.safetensors.index.json
 
 // The entries of one file, sorted by offset. Guaranteed: names are unique, dtype x shape equals the byte
 // range, ranges follow each other without overlap or hole and end at the end of the file, every range is

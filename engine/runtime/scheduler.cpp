@@ -43,7 +43,6 @@ void Scheduler::remove(SlotId slot) {
     CHECK(!in_step_);
     Entry& entry = at(slot);
     CHECK(entry.state != State::kFree);
-    resume(slot);
     if (entry.state == State::kRunning) {
         free_blocks(entry);
         std::erase(running_, slot);
@@ -61,16 +60,13 @@ void Scheduler::pause(SlotId slot) {
     if (entry.paused) return;
     entry.paused = true;
     entry.paused_at_plan = plans_;
-    ++paused_;
 }
 
 void Scheduler::resume(SlotId slot) {
     CHECK(!in_step_);
     Entry& entry = at(slot);
     CHECK(entry.state != State::kFree);
-    if (!entry.paused) return;
     entry.paused = false;
-    --paused_;
 }
 
 const StepPlan& Scheduler::plan() {
@@ -106,6 +102,11 @@ std::span<const BlockId> Scheduler::blocks(SlotId slot) const {
     if (entry.table < 0) return {};
     const std::size_t start = static_cast<std::size_t>(entry.table) * static_cast<std::size_t>(table_blocks_);
     return std::span(tables_).subspan(start, static_cast<std::size_t>(entry.block_count));
+}
+
+std::int32_t Scheduler::paused() const {
+    return static_cast<std::int32_t>(
+        std::count_if(running_.begin(), running_.end(), [&](SlotId slot) { return at(slot).paused; }));
 }
 
 void Scheduler::plan_decodes() {

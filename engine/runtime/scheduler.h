@@ -90,7 +90,7 @@ public:
     std::int32_t waiting() const { return static_cast<std::int32_t>(waiting_.size()); }  // preempted included
     std::int32_t unstarted() const { return unstarted_; }
     std::int32_t running() const { return static_cast<std::int32_t>(running_.size()); }
-    std::int32_t paused() const { return paused_; }  // running or preempted
+    std::int32_t paused() const;  // of the running ones
     std::int64_t preemptions() const { return preemptions_; }
     bool is_running(SlotId slot) const { return at(slot).state == State::kRunning; }
     bool has_started(SlotId slot) const { return at(slot).started; }
@@ -140,7 +140,6 @@ private:
     std::int64_t plans_ = 0;
     std::int64_t preemptions_ = 0;
     std::int32_t unstarted_ = 0;
-    std::int32_t paused_ = 0;
 };
 
 }  // namespace ostal::engine

@@ -102,6 +102,7 @@ TEST(Scheduler, APausedSequenceKeepsItsBlocksUntilItsGraceRanOut) {
     ASSERT_TRUE(scheduler.submit(0, 28));
     for (int i = 0; i < 4; ++i) run_step(scheduler);
     scheduler.pause(0);
+    EXPECT_EQ(scheduler.paused(), 1);
     ASSERT_TRUE(scheduler.submit(1, 8));
     std::int64_t plans = 0;
     while (!scheduler.is_running(1)) {
@@ -111,7 +112,7 @@ TEST(Scheduler, APausedSequenceKeepsItsBlocksUntilItsGraceRanOut) {
     }
     EXPECT_EQ(plans, Scheduler::kPauseGracePlans + 1);
     EXPECT_FALSE(scheduler.is_running(0));
-    EXPECT_EQ(scheduler.paused(), 1);
+    EXPECT_EQ(scheduler.paused(), 0);
     scheduler.resume(0);
     scheduler.remove(1);
     run_step(scheduler);

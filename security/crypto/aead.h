@@ -24,33 +24,29 @@ using GcmNonce = std::span<const std::uint8_t, kGcmNonceBytes>;
 
 // draft-irtf-cfrg-xchacha-03, by libsodium. `out` holds plaintext.size() + 16
 // bytes: ciphertext, tag.
-void xchacha20_seal(KeyView key, XChaChaNonce nonce, ByteSpan aad,
-                    ByteSpan plaintext, MutableByteSpan out);
+void xchacha20_seal(KeyView key, XChaChaNonce nonce, ByteSpan aad, ByteSpan plaintext, MutableByteSpan out);
 // `sealed` = ciphertext, tag; `out` holds sealed.size() - 16 bytes and stays
 // without plaintext on failure.
-Status xchacha20_open(KeyView key, XChaChaNonce nonce, ByteSpan aad,
-                      ByteSpan sealed, MutableByteSpan out);
+Status xchacha20_open(KeyView key, XChaChaNonce nonce, ByteSpan aad, ByteSpan sealed, MutableByteSpan out);
 
 // AES-256-GCM with one key for many messages (NIST SP 800-38D; 96-bit nonces,
 // 128-bit tags), by OpenSSL. One thread at a time: each thread makes its own. A
 // nonce must never repeat under one key.
 class Aes256Gcm {
 public:
-  explicit Aes256Gcm(KeyView key);
-  ~Aes256Gcm();
-  Aes256Gcm(Aes256Gcm &&) noexcept;
-  Aes256Gcm &operator=(Aes256Gcm &&) noexcept;
+    explicit Aes256Gcm(KeyView key);
+    ~Aes256Gcm();
+    Aes256Gcm(Aes256Gcm&&) noexcept;
+    Aes256Gcm& operator=(Aes256Gcm&&) noexcept;
 
-  // As xchacha20_seal and xchacha20_open. open() zeroes `out` on failure. `out`
-  // may not overlap the input.
-  void seal(GcmNonce nonce, ByteSpan aad, ByteSpan plaintext,
-            MutableByteSpan out);
-  Status open(GcmNonce nonce, ByteSpan aad, ByteSpan sealed,
-              MutableByteSpan out);
+    // As xchacha20_seal and xchacha20_open. open() zeroes `out` on failure. `out`
+    // may not overlap the input.
+    void seal(GcmNonce nonce, ByteSpan aad, ByteSpan plaintext, MutableByteSpan out);
+    Status open(GcmNonce nonce, ByteSpan aad, ByteSpan sealed, MutableByteSpan out);
 
 private:
-  struct State;
-  std::unique_ptr<State> state_;
+    struct State;
+    std::unique_ptr<State> state_;
 };
 
-} // namespace ostal::security
+}  // namespace ostal::security

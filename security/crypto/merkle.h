@@ -16,7 +16,7 @@
 namespace ostal::security {
 
 Digest32 merkle_leaf(ByteSpan data);
-Digest32 merkle_node(const Digest32 &left, const Digest32 &right);
+Digest32 merkle_node(const Digest32& left, const Digest32& right);
 // Root over leaf hashes (not leaf data).
 Digest32 merkle_root(std::span<const Digest32> leaves);
 
@@ -24,35 +24,28 @@ Digest32 merkle_root(std::span<const Digest32> leaves);
 // any time.
 class MerkleTree {
 public:
-  void add(ByteSpan data) { add_leaf_hash(merkle_leaf(data)); }
-  void add_leaf_hash(const Digest32 &leaf);
-  std::uint64_t size() const { return size_; }
-  Digest32 root() const;
+    void add(ByteSpan data) { add_leaf_hash(merkle_leaf(data)); }
+    void add_leaf_hash(const Digest32& leaf);
+    std::uint64_t size() const { return size_; }
+    Digest32 root() const;
 
 private:
-  std::uint64_t size_ = 0;
-  std::vector<Digest32> peaks_; // roots of the full subtrees, largest first
+    std::uint64_t size_ = 0;
+    std::vector<Digest32> peaks_;  // roots of the full subtrees, largest first
 };
 
 // PATH(index, D[n]); the caller has index < leaves.size().
-std::vector<Digest32> merkle_inclusion_proof(std::span<const Digest32> leaves,
-                                             std::uint64_t index);
+std::vector<Digest32> merkle_inclusion_proof(std::span<const Digest32> leaves, std::uint64_t index);
 // PROOF(old_size, D[n]); 0 < old_size <= leaves.size().
-std::vector<Digest32> merkle_consistency_proof(std::span<const Digest32> leaves,
-                                               std::uint64_t old_size);
+std::vector<Digest32> merkle_consistency_proof(std::span<const Digest32> leaves, std::uint64_t old_size);
 
 // kIntegrity when the proof does not show that `leaf` is number `index` of the
 // tree.
-Status merkle_verify_inclusion(const Digest32 &leaf, std::uint64_t index,
-                               std::uint64_t size,
-                               std::span<const Digest32> proof,
-                               const Digest32 &root);
+Status merkle_verify_inclusion(const Digest32& leaf, std::uint64_t index, std::uint64_t size,
+                               std::span<const Digest32> proof, const Digest32& root);
 // kIntegrity when the proof does not show that the new tree extends the old
 // one. An old size of 0 is consistent with everything and has an empty proof.
-Status merkle_verify_consistency(std::uint64_t old_size,
-                                 const Digest32 &old_root,
-                                 std::uint64_t new_size,
-                                 const Digest32 &new_root,
-                                 std::span<const Digest32> proof);
+Status merkle_verify_consistency(std::uint64_t old_size, const Digest32& old_root, std::uint64_t new_size,
+                                 const Digest32& new_root, std::span<const Digest32> proof);
 
-} // namespace ostal::security
+}  // namespace ostal::security

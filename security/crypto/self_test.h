@@ -17,4 +17,4 @@ void init_crypto();
 // does not start then.
 Status self_test();
 
-} // namespace ostal::security
+}  // namespace ostal::security

@@ -1,0 +1,58 @@
+// A request in the engine's hands, from submit() until its last event is taken.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "engine/request.h"
+#include "engine/token_sink.h"
+#include "engine/tokenizer/stop_matcher.h"
+#include "engine/tokenizer/stream_decoder.h"
+#include "engine/tokenizer/tokenizer.h"
+
+namespace ostal::engine {
+
+// Made by the submitting thread, which also reserves all memory that decoding will need; owned by the scheduler
+// thread from then on. The tokenizer outlives it.
+struct ActiveRequest {
+    ActiveRequest(GenerationRequest request, std::shared_ptr<TokenSink> to, const Tokenizer& tokenizer)
+        : id(request.id),
+          sink(std::move(to)),
+          prompt_tokens(static_cast<std::int32_t>(request.prompt.size())),
+          max_tokens(request.max_tokens),
+          sampling(request.sampling),
+          stop_tokens(std::move(request.stop_tokens)),
+          deadline_mono_us(request.deadline_mono_us),
+          tokens(std::move(request.prompt)),
+          decoder(tokenizer, !request.continues_text),
+          stops(std::move(request.stop)) {
+        tokens.reserve(tokens.size() + static_cast<std::size_t>(max_tokens));
+        event.text.reserve(kEventTextBytes);
+        event.tokens.reserve(kEventTokens);
+        event.usage.prompt_tokens = prompt_tokens;
+    }
+
+    // An event holds one token's text but for what UTF-8 and stop strings held back: more than this is rare.
+    static constexpr std::size_t kEventTextBytes = 512;
+    static constexpr std::size_t kEventTokens = 64;
+
+    const RequestId id;
+    const std::shared_ptr<TokenSink> sink;
+    const std::int32_t prompt_tokens;
+    const std::int32_t max_tokens;
+    const SamplingParams sampling;
+    const std::vector<TokenId> stop_tokens;
+    const std::int64_t deadline_mono_us;
+
+    std::vector<TokenId> tokens;  // prompt + generated
+    StreamDecoder decoder;
+    StopMatcher stops;
+    TokenEvent event;             // what the sink has not taken yet
+    bool scheduled = false;       // known to the scheduler; false once it has ended
+    bool started = false;         // the scheduler has admitted it
+    bool sink_full = false;       // `event` was refused and is offered again
+    std::int64_t full_since_us = 0;
+};
+
+}  // namespace ostal::engine

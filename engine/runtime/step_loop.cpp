@@ -1,0 +1,338 @@
+#include "engine/runtime/step_loop.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "base/check.h"
+
+namespace ostal::engine {
+namespace {
+
+constexpr std::int64_t kIdleWaitUs = 1'000'000;
+// While a sink is full: how soon its reader can go on, against waking up for nothing.
+constexpr std::int64_t kFullSinkWaitUs = 2'000;
+
+SchedulerLimits scheduler_limits(const StepLoopOptions& options) {
+    SchedulerLimits limits;
+    limits.max_requests = options.max_queue + options.max_sequences;
+    limits.max_waiting = options.max_queue;
+    limits.max_sequences = options.max_sequences;
+    limits.step_token_budget = options.step_token_budget;
+    limits.block_tokens = options.kv_block_tokens;
+    limits.max_sequence_tokens = options.context_length;
+    return limits;
+}
+
+void store(std::atomic<std::int64_t>& to, std::int64_t value) { to.store(value, std::memory_order_relaxed); }
+// One writer: a plain addition.
+void add(std::atomic<std::int64_t>& to, std::int64_t value) {
+    store(to, to.load(std::memory_order_relaxed) + value);
+}
+
+}  // namespace
+
+StepLoop::StepLoop(StepLoopOptions options, StepModel& model, const Tokenizer& tokenizer, const Clock& clock,
+                   LogSink& log)
+    : options_(std::move(options)),
+      model_(model),
+      tokenizer_(tokenizer),
+      clock_(clock),
+      log_(log),
+      inbox_(options_.max_queue, options_.max_queue + options_.max_sequences),
+      pool_(options_.kv_blocks),
+      scheduler_(scheduler_limits(options_), pool_),
+      // Rows of the model beyond the vocabulary are padding: they are never sampled.
+      sampler_(std::min(options_.vocab_size, tokenizer.vocab_size())),
+      batch_(options_.max_sequences + options_.step_token_budget, options_.max_sequences,
+             (options_.context_length + options_.kv_block_tokens - 1) / options_.kv_block_tokens) {
+    const auto slots = static_cast<std::size_t>(options_.max_queue + options_.max_sequences);
+    requests_.resize(slots);
+    for (std::size_t slot = slots; slot > 0; --slot) free_slots_.push_back(static_cast<SlotId>(slot - 1));
+    sampled_.reserve(static_cast<std::size_t>(options_.max_sequences));
+    store(published_.last_step_mono_us, clock_.mono_now_us());
+    publish();
+    thread_ = NamedThread("ost-sched", [this] { run(); });
+}
+
+StepLoop::~StepLoop() {
+    inbox_.stop();
+    thread_.join();
+}
+
+Status StepLoop::submit(GenerationRequest request, std::shared_ptr<TokenSink> sink) {
+    CHECK(sink != nullptr);
+    OSTAL_TRYV(check(request));
+    return inbox_.submit(std::make_unique<ActiveRequest>(std::move(request), std::move(sink), tokenizer_));
+}
+
+Status StepLoop::check(const GenerationRequest& request) const {
+    const auto invalid = [](std::string what) { return fail(Code::kInvalidArgument, std::move(what)); };
+    if (request.prompt.empty()) return invalid("the prompt has no tokens");
+    if (request.max_tokens < 1) return invalid("max_tokens must be at least 1");
+    const SamplingParams& sampling = request.sampling;
+    if (!std::isfinite(sampling.temperature) || sampling.temperature < 0.0) {
+        return invalid("temperature must be a number of at least 0");
+    }
+    if (!(sampling.top_p > 0.0 && sampling.top_p <= 1.0)) return invalid("top_p must be above 0 and at most 1");
+    if (sampling.top_k < 0) return invalid("top_k must be at least 0");
+    for (const TokenId token : request.prompt) {
+        if (token < 0 || token >= options_.vocab_size) {
+            return invalid("token id " + std::to_string(token) + " is outside the vocabulary of " +
+                           std::to_string(options_.vocab_size));
+        }
+    }
+    const auto prompt_tokens = static_cast<std::int64_t>(request.prompt.size());
+    if (prompt_tokens + request.max_tokens > options_.context_length) {
+        return fail(Code::kContextLengthExceeded,
+                    "the model's context is " + std::to_string(options_.context_length) + " tokens, but " +
+                        std::to_string(prompt_tokens + request.max_tokens) + " were asked for (" +
+                        std::to_string(prompt_tokens) + " in the prompt, " +
+                        std::to_string(request.max_tokens) + " to generate)");
+    }
+    return {};
+}
+
+void StepLoop::drain(std::int64_t limit_us) {
+    inbox_.close();
+    (void)inbox_.wait_until_idle(clock_, limit_us);
+}
+
+EngineStats StepLoop::stats() const {
+    const auto load = [](const std::atomic<std::int64_t>& from) { return from.load(std::memory_order_relaxed); };
+    EngineStats stats;
+    stats.waiting = load(published_.waiting) + inbox_.untaken();
+    stats.running = load(published_.running);
+    stats.paused = load(published_.paused);
+    stats.kv_blocks_total = options_.kv_blocks;
+    stats.kv_blocks_free = load(published_.kv_blocks_free);
+    stats.prompt_tokens = load(published_.prompt_tokens);
+    stats.completion_tokens = load(published_.completion_tokens);
+    stats.steps = load(published_.steps);
+    stats.preemptions = load(published_.preemptions);
+    stats.last_step_mono_us = load(published_.last_step_mono_us);
+    return stats;
+}
+
+void StepLoop::run() {
+    model_.attach_thread();
+    std::int64_t wait_us = 0;
+    while (true) {
+        inbox_.take(mail_, wait_us);
+        if (mail_.stop) break;
+        const std::int64_t now_us = clock_.mono_now_us();
+        store(published_.last_step_mono_us, now_us);
+        read_mail();
+        if (refused_ > 0) offer_refused_events();
+        enforce_limits(now_us);
+        const StepPlan& plan = scheduler_.plan();
+        if (plan.sequences.empty()) {
+            scheduler_.step_finished();
+            wait_us = refused_ > 0 || scheduler_.waiting() > 0 ? kFullSinkWaitUs : kIdleWaitUs;
+        } else {
+            run_step(plan);
+            wait_us = 0;
+        }
+        publish();
+    }
+    end_all();
+}
+
+void StepLoop::read_mail() {
+    for (auto& submitted : mail_.submitted) {
+        const SlotId slot = free_slots_.back();
+        free_slots_.pop_back();
+        // The inbox counts a request as unstarted for at least as long as the scheduler does.
+        CHECK(scheduler_.submit(slot, submitted->prompt_tokens));
+        submitted->scheduled = true;
+        requests_[static_cast<std::size_t>(slot)] = std::move(submitted);
+    }
+    for (const RequestId id : mail_.cancelled) {
+        const auto found = std::find_if(requests_.begin(), requests_.end(),
+                                        [&](const auto& candidate) { return candidate && candidate->id == id; });
+        // One that has ended already only waits for its sink to take the last event.
+        if (found == requests_.end() || !(*found)->scheduled) continue;
+        end(static_cast<SlotId>(found - requests_.begin()), FinishReason::kCancelled);
+    }
+}
+
+void StepLoop::offer_refused_events() {
+    for (std::size_t slot = 0; slot < requests_.size(); ++slot) {
+        if (requests_[slot] && requests_[slot]->sink_full) offer(static_cast<SlotId>(slot));
+    }
+}
+
+void StepLoop::enforce_limits(std::int64_t now_us) {
+    for (std::size_t i = 0; i < requests_.size(); ++i) {
+        if (!requests_[i]) continue;
+        const auto slot = static_cast<SlotId>(i);
+        const ActiveRequest& active = *requests_[i];
+        const bool too_late = active.deadline_mono_us != 0 && now_us >= active.deadline_mono_us;
+        const bool too_full = active.sink_full && now_us - active.full_since_us >= options_.full_sink_limit_us;
+        if (active.scheduled && (too_late || too_full)) {
+            end(slot, FinishReason::kCancelled,
+                Error(Code::kDeadlineExceeded, too_late ? "the request's deadline has passed"
+                                                        : "the reader took nothing for too long"));
+        }
+        if (too_full && requests_[i]) release(slot);  // the last event was offered in this turn
+    }
+}
+
+void StepLoop::run_step(const StepPlan& plan) {
+    batch_.clear();
+    sampled_.clear();
+    for (const PlannedSequence& sequence : plan.sequences) {
+        ActiveRequest& active = request(sequence.slot);
+        if (!active.started) {
+            active.started = true;
+            inbox_.note_started();
+        }
+        const std::span<const TokenId> tokens = std::span<const TokenId>(active.tokens)
+                                                    .subspan(static_cast<std::size_t>(sequence.first_position),
+                                                             static_cast<std::size_t>(sequence.token_count));
+        batch_.add(tokens, sequence.first_position, sequence.blocks,
+                   sequence.sample ? WantLogits::kLast : WantLogits::kNone);
+        if (sequence.sample) sampled_.push_back(sequence.slot);
+        const std::int32_t end_position = sequence.first_position + sequence.token_count;
+        const std::int32_t of_prompt = std::min(end_position, active.prompt_tokens) - sequence.first_position;
+        add(published_.prompt_tokens, std::max(of_prompt, 0));
+    }
+    const Logits logits = model_.forward(batch_.batch());
+    scheduler_.step_finished();
+    add(published_.steps, 1);
+    for (std::size_t row = 0; row < sampled_.size(); ++row) {
+        take_token(sampled_[row], logits, static_cast<std::int64_t>(row));
+    }
+}
+
+// Samples a sequence's next token and turns it into text; ends the sequence, or offers what its sink may see.
+void StepLoop::take_token(SlotId slot, const Logits& logits, std::int64_t row) {
+    ActiveRequest& active = request(slot);
+    const auto vocabulary = static_cast<std::size_t>(std::min(options_.vocab_size, tokenizer_.vocab_size()));
+    const std::span<const float> values(logits.values.row<float>(row), vocabulary);
+    const DrawKey key{active.sampling.seed, 0, static_cast<std::int64_t>(active.tokens.size())};
+    Result<TokenId> sampled = logits.finite.as<std::int32_t>()[row] != 0
+                                  ? sampler_.sample(values, active.sampling, key)
+                                  : fail(Code::kInternal, "the model gave a logit that is not finite");
+    if (!sampled) {
+        // One line for the 1st, 2nd, 4th, ...: a broken model must not fill the disk.
+        if (std::has_single_bit(++broken_logits_)) {
+            log_.error("the model gave unusable logits",
+                       {{"request", std::to_string(active.id)}, {"times", std::to_string(broken_logits_)}});
+        }
+        end(slot, FinishReason::kError, std::move(sampled).error());
+        return;
+    }
+    const TokenId token = *sampled;
+    TokenEvent& event = active.event;
+    active.tokens.push_back(token);
+    event.tokens.push_back(token);
+    ++event.usage.completion_tokens;
+    add(published_.completion_tokens, 1);
+
+    const bool ended = ends_sequence(active, token);
+    const bool full_length = event.usage.completion_tokens == active.max_tokens;
+    if (!ended) event.text += active.stops.push(active.decoder.push(token));
+    if ((ended || full_length) && !active.stops.stopped()) {
+        event.text += active.stops.push(active.decoder.flush());
+        event.text += active.stops.flush();
+    }
+    if (ended || active.stops.stopped()) {
+        end(slot, FinishReason::kStop);
+    } else if (full_length) {
+        end(slot, FinishReason::kLength);
+    } else {
+        scheduler_.append_token(slot);
+        if (!event.text.empty()) offer(slot);
+    }
+}
+
+bool StepLoop::ends_sequence(const ActiveRequest& active, TokenId token) const {
+    const auto contains = [&](const std::vector<TokenId>& ids) {
+        return std::find(ids.begin(), ids.end(), token) != ids.end();
+    };
+    return contains(options_.eos) || contains(active.stop_tokens);
+}
+
+void StepLoop::end(SlotId slot, FinishReason reason, std::optional<Error> error) {
+    unschedule(slot);
+    TokenEvent& event = request(slot).event;
+    event.finish = reason;
+    event.error = std::move(error);
+    offer(slot);
+}
+
+// Hands the sink what it has not seen. Afterwards the request may be gone.
+void StepLoop::offer(SlotId slot) {
+    ActiveRequest& active = request(slot);
+    switch (active.sink->push(active.event)) {
+        case PushResult::kAccepted:
+            if (active.event.finish) {
+                release(slot);
+                return;
+            }
+            active.event.text.clear();
+            active.event.tokens.clear();
+            if (!active.sink_full) return;
+            active.sink_full = false;
+            --refused_;
+            scheduler_.resume(slot);
+            return;
+        case PushResult::kFull:
+            if (active.sink_full) return;
+            active.sink_full = true;
+            active.full_since_us = clock_.mono_now_us();
+            ++refused_;
+            if (active.scheduled) scheduler_.pause(slot);
+            return;
+        case PushResult::kGone:
+            unschedule(slot);
+            release(slot);
+            return;
+    }
+}
+
+// Takes a request out of the scheduler; its blocks are free then.
+void StepLoop::unschedule(SlotId slot) {
+    ActiveRequest& active = request(slot);
+    if (!active.scheduled) return;
+    scheduler_.remove(slot);
+    active.scheduled = false;
+}
+
+void StepLoop::release(SlotId slot) {
+    const ActiveRequest& active = request(slot);
+    CHECK(!active.scheduled);
+    const RequestId id = active.id;
+    const bool started = active.started;
+    if (active.sink_full) --refused_;
+    requests_[static_cast<std::size_t>(slot)].reset();
+    free_slots_.push_back(slot);
+    publish();  // before the inbox wakes a drain(): stats() must not lag behind it
+    inbox_.note_ended(id, started);
+}
+
+void StepLoop::end_all() {
+    read_mail();  // what came before the stop is told, too
+    for (std::size_t i = 0; i < requests_.size(); ++i) {
+        const auto slot = static_cast<SlotId>(i);
+        if (requests_[i] && requests_[i]->scheduled) {
+            end(slot, FinishReason::kCancelled, Error(Code::kUnavailable, "the engine is shutting down"));
+        }
+        if (requests_[i]) release(slot);
+    }
+    publish();
+}
+
+void StepLoop::publish() {
+    store(published_.waiting, scheduler_.waiting());
+    store(published_.running, scheduler_.running());
+    store(published_.paused, scheduler_.paused());
+    store(published_.kv_blocks_free, pool_.free());
+    store(published_.preemptions, scheduler_.preemptions());
+}
+
+}  // namespace ostal::engine
