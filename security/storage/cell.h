@@ -18,29 +18,26 @@ namespace ostal::security {
 
 // A data key, from Keyring (keyring.h).
 struct Dek {
-  Id id{};
-  Secret<32> key;
+    Id id{};
+    Secret<32> key;
 };
 
 // Table and column names hold no NUL (CHECKed).
 struct CellAddress {
-  std::string_view table;
-  std::string_view column;
-  Id row;
+    std::string_view table;
+    std::string_view column;
+    Id row;
 };
 
 inline constexpr std::size_t kCellOverheadBytes = 1 + 16 + 24 + 16;
 
-Bytes seal_cell(const Dek &dek, const CellAddress &address, ByteSpan plaintext,
-                RandomSource &random);
+Bytes seal_cell(const Dek& dek, const CellAddress& address, ByteSpan plaintext, RandomSource& random);
 // Which data key a cell needs. kIntegrity when it is too short or of an unknown
 // suite.
 Result<Id> cell_dek_id(ByteSpan cell);
 // kIntegrity for a cell of another key or place, or altered.
-Result<Bytes> open_cell(const Dek &dek, const CellAddress &address,
-                        ByteSpan cell);
+Result<Bytes> open_cell(const Dek& dek, const CellAddress& address, ByteSpan cell);
 // The same for content that is itself a secret.
-Result<SecretBytes> open_secret_cell(const Dek &dek, const CellAddress &address,
-                                     ByteSpan cell);
+Result<SecretBytes> open_secret_cell(const Dek& dek, const CellAddress& address, ByteSpan cell);
 
-} // namespace ostal::security
+}  // namespace ostal::security

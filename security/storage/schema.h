@@ -14,4 +14,4 @@ std::span<const Migration> keystore_migrations();
 // db/ostal.db: everything else.
 std::span<const Migration> ostal_migrations();
 
-} // namespace ostal::security
+}  // namespace ostal::security

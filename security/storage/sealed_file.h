@@ -26,6 +26,7 @@
 #include "base/random.h"
 #include "base/result.h"
 #include "security/crypto/hash.h"
+#include "security/crypto/merkle.h"
 #include "security/secret.h"
 #include "security/storage/ids.h"
 
@@ -36,51 +37,72 @@ inline constexpr std::size_t kMerkleLeafBytes = 1U << 20;
 inline constexpr std::uint64_t kMaxSealedPlaintextBytes = 1ULL << 46;
 
 struct SealedHeader {
-  Id file_id{};
-  Id dek_id{};
-  std::uint64_t plaintext_bytes = 0;
-  Digest32 sha256{};        // of the plaintext, from the signed target
-  Digest32 merkle_root{};   // from the signed target
-  Digest32 target_sha256{}; // of the canonical JSON of {path: target object}
-  Digest32 path_sha256{};   // of the target path
-  friend bool operator==(const SealedHeader &, const SealedHeader &) = default;
+    Id file_id{};
+    Id dek_id{};
+    std::uint64_t plaintext_bytes = 0;
+    Digest32 sha256{};         // of the plaintext, from the signed target
+    Digest32 merkle_root{};    // from the signed target
+    Digest32 target_sha256{};  // of the canonical JSON of {path: target object}
+    Digest32 path_sha256{};    // of the target path
+    friend bool operator==(const SealedHeader&, const SealedHeader&) = default;
 };
 
-std::array<std::uint8_t, kSealedHeaderBytes>
-encode_sealed_header(const SealedHeader &header);
+std::array<std::uint8_t, kSealedHeaderBytes> encode_sealed_header(const SealedHeader& header);
 // Strict: kIntegrity for any byte that encode would not write; kUnsupported for
 // an unknown version or suite.
 Result<SealedHeader> parse_sealed_header(ByteSpan bytes);
 // Of a container on disk, to find the DEK. Not authenticated before
 // SealedReader::open succeeds.
-Result<SealedHeader> read_sealed_header(Files &files, const std::string &path);
+Result<SealedHeader> read_sealed_header(Files& files, const std::string& path);
 // Size of the container of a plaintext.
 std::uint64_t sealed_file_bytes(std::uint64_t plaintext_bytes);
+
+struct ContentDigest {
+    std::uint64_t bytes = 0;
+    Digest32 sha256{};
+    Digest32 merkle_root{};  // of no leaves when the content is empty
+};
+
+// SHA-256 and Merkle root of a content in one pass: what a signed target states and a container binds. One
+// thread at a time; finish() once.
+class ContentHasher {
+public:
+    void update(ByteSpan bytes);
+    ContentDigest finish();
+
+private:
+    void end_leaf();
+    Sha256 whole_;
+    Sha256 leaf_;
+    MerkleTree tree_;
+    std::size_t leaf_bytes_ = 0;
+    std::uint64_t bytes_ = 0;
+};
 
 // Writes one container. The header is complete (digests from the signed target)
 // before encryption starts; the plaintext is hashed on its way through and
 // finish() compares. One thread at a time.
 class SealedWriter {
 public:
-  // A new file at `path` (kConflict when it exists).
-  static Result<std::unique_ptr<SealedWriter>>
-  create(Files &files, const std::string &path, const SealedHeader &header,
-         KeyView dek, RandomSource &random);
-  // Without a successful finish() the file is removed.
-  ~SealedWriter();
-  SealedWriter(const SealedWriter &) = delete;
-  SealedWriter &operator=(const SealedWriter &) = delete;
+    // A new file at `path` (kConflict when it exists).
+    static Result<std::unique_ptr<SealedWriter>> create(Files& files, const std::string& path,
+                                                        const SealedHeader& header, KeyView dek,
+                                                        RandomSource& random);
+    // Without a successful finish() the file is removed.
+    ~SealedWriter();
+    SealedWriter(const SealedWriter&) = delete;
+    SealedWriter& operator=(const SealedWriter&) = delete;
 
-  // Any piece sizes. kIntegrity once more than the header's length came.
-  Status write(ByteSpan plaintext);
-  // kIntegrity when length, digest or root differ from the header's; durable
-  // (file, not folder) on success.
-  Status finish();
+    // Any piece sizes. kIntegrity once more than the header's length came.
+    Status write(ByteSpan plaintext);
+    // kIntegrity when length, digest or root differ from the header's; durable
+    // (file, not folder) on success.
+    Status finish();
 
 private:
-  struct State;
-  explicit SealedWriter(std::unique_ptr<State> state);
-  std::unique_ptr<State> state_;
+    struct State;
+    explicit SealedWriter(std::unique_ptr<State> state);
+    std::unique_ptr<State> state_;
 };
 
 // Random access to the plaintext of one container. Thread-safe.
@@ -90,29 +112,27 @@ private:
 // open is refused.
 class SealedReader {
 public:
-  // Checks the size against the header's length, then the commitment, then the
-  // last chunk.
-  static Result<std::unique_ptr<SealedReader>>
-  open(Files &files, const std::string &path, KeyView dek);
-  ~SealedReader();
-  SealedReader(const SealedReader &) = delete;
-  SealedReader &operator=(const SealedReader &) = delete;
+    // Checks the size against the header's length, then the commitment, then the
+    // last chunk.
+    static Result<std::unique_ptr<SealedReader>> open(Files& files, const std::string& path, KeyView dek);
+    ~SealedReader();
+    SealedReader(const SealedReader&) = delete;
+    SealedReader& operator=(const SealedReader&) = delete;
 
-  const SealedHeader &header() const;
-  std::uint64_t size_bytes() const { return header().plaintext_bytes; }
-  // Fills `out` from plaintext `offset`. kInvalidArgument past the end.
-  Status read(std::uint64_t offset, MutableByteSpan out) const;
-  // The same by `threads` threads, decrypting straight into `out`.
-  Status read_parallel(std::uint64_t offset, MutableByteSpan out,
-                       int threads) const;
-  // fstat again: kIntegrity when inode, size or modification time differ from
-  // open(). read_parallel asks too.
-  Status check_unchanged() const;
+    const SealedHeader& header() const;
+    std::uint64_t size_bytes() const { return header().plaintext_bytes; }
+    // Fills `out` from plaintext `offset`. kInvalidArgument past the end.
+    Status read(std::uint64_t offset, MutableByteSpan out) const;
+    // The same by `threads` threads, decrypting straight into `out`.
+    Status read_parallel(std::uint64_t offset, MutableByteSpan out, int threads) const;
+    // fstat again: kIntegrity when inode, size or modification time differ from
+    // open(). read_parallel asks too.
+    Status check_unchanged() const;
 
 private:
-  struct State;
-  explicit SealedReader(std::unique_ptr<State> state);
-  std::unique_ptr<State> state_;
+    struct State;
+    explicit SealedReader(std::unique_ptr<State> state);
+    std::unique_ptr<State> state_;
 };
 
-} // namespace ostal::security
+}  // namespace ostal::security

@@ -13,13 +13,12 @@ namespace ostal::security {
 // Movable; the lock ends with the object (or the process).
 class StateLock {
 public:
-  // kConflict "state folder in use by process 123".
-  static Result<StateLock> acquire(Files &files,
-                                   const std::string &state_folder);
+    // kConflict "state folder in use by process 123".
+    static Result<StateLock> acquire(Files& files, const std::string& state_folder);
 
 private:
-  explicit StateLock(std::unique_ptr<File> file) : file_(std::move(file)) {}
-  std::unique_ptr<File> file_;
+    explicit StateLock(std::unique_ptr<File> file) : file_(std::move(file)) {}
+    std::unique_ptr<File> file_;
 };
 
-} // namespace ostal::security
+}  // namespace ostal::security
