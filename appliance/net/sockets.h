@@ -1,4 +1,4 @@
-// Listening sockets: bound here or passed by the service manager. POSIX only, no threads.
+// Listening sockets: bound here or passed by the service manager. No threads.
 #pragma once
 
 #include <cstdint>
@@ -43,13 +43,9 @@ Result<ListenAddress> parse_listen_address(std::string_view text);
 // machine's; the message says what to do.
 Result<ListenSocket> bind_listener(const ListenAddress& address);
 
-// Takes over a descriptor that is a listening TCP socket; kInvalidArgument when it is something else (it
+// Takes over a descriptor that is a listening TCP socket (ops/sd_notify.h finds passed ones); kInvalidArgument when it is something else (it
 // stays open and the caller's then).
 Result<ListenSocket> adopt_listener(int descriptor);
-
-// The sockets of LISTEN_FDS/LISTEN_PID (sd_listen_fds(3)): descriptors from 3 on, made close-on-exec. Empty
-// when none were passed to this process. The caller unsets the variables. `pid` is this process.
-Result<std::vector<ListenSocket>> inherited_listeners(const char* listen_pid, const char* listen_fds, long pid);
 
 // Brings passed sockets into the order of the configured listeners, matching by port. kConflict names a
 // configured port without a socket, a socket without a listener, or a port that occurs twice.
