@@ -31,9 +31,9 @@ enum class PushResult {
 class TokenSink {
 public:
     virtual ~TokenSink() = default;
-    // Called on the engine's scheduler thread; never blocks and never throws. After an accepted event with `finish`,
-    // after kGone, and when the sink stays full for EngineConfig::full_sink_limit_us, the engine drops the sink
-    // without a further call; in the last two cases it was never given an event with `finish`.
+    // Called on the engine's scheduler thread; never blocks and never throws. The engine drops the sink after an
+    // accepted event with `finish`, after kGone, and when it refused for EngineConfig::full_sink_limit_us and then
+    // the last event too (the same at the engine's destruction): then nobody is told the end.
     virtual PushResult push(const TokenEvent& event) = 0;
 };
 

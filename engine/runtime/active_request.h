@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/request.h"
@@ -28,6 +30,7 @@ struct ActiveRequest {
           decoder(tokenizer, !request.continues_text),
           stops(std::move(request.stop)) {
         tokens.reserve(tokens.size() + static_cast<std::size_t>(max_tokens));
+        decoded.reserve(kEventTextBytes);
         event.text.reserve(kEventTextBytes);
         event.tokens.reserve(kEventTokens);
         event.usage.prompt_tokens = prompt_tokens;
@@ -47,6 +50,7 @@ struct ActiveRequest {
 
     std::vector<TokenId> tokens;  // prompt + generated
     StreamDecoder decoder;
+    std::string decoded;          // between decoder and stops; empty between two tokens
     StopMatcher stops;
     TokenEvent event;             // what the sink has not taken yet
     bool scheduled = false;       // known to the scheduler; false once it has ended

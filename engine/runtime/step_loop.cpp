@@ -33,6 +33,13 @@ void add(std::atomic<std::int64_t>& to, std::int64_t value) {
     store(to, to.load(std::memory_order_relaxed) + value);
 }
 
+// Token to text that may go out. Nothing is allocated: all strings keep their memory.
+void push_text(ActiveRequest& active, TokenId token) {
+    active.decoder.push(token, active.decoded);
+    active.stops.push(active.decoded, active.event.text);
+    active.decoded.clear();
+}
+
 }  // namespace
 
 StepLoop::StepLoop(StepLoopOptions options, StepModel& model, const Tokenizer& tokenizer, const Clock& clock,
@@ -235,9 +242,9 @@ void StepLoop::take_token(SlotId slot, const Logits& logits, std::int64_t row) {
 
     const bool ended = ends_sequence(active, token);
     const bool full_length = event.usage.completion_tokens == active.max_tokens;
-    if (!ended) event.text += active.stops.push(active.decoder.push(token));
+    if (!ended) push_text(active, token);
     if ((ended || full_length) && !active.stops.stopped()) {
-        event.text += active.stops.push(active.decoder.flush());
+        active.stops.push(active.decoder.flush(), event.text);
         event.text += active.stops.flush();
     }
     if (ended || active.stops.stopped()) {

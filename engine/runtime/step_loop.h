@@ -38,8 +38,8 @@ struct StepLoopOptions {
 // The thread is "ost-sched". On a CPU it is also the rank's thread and member 0 of its team: between two steps the
 // team has nothing to do, and a step needs the plan, so a thread of its own would only add two hand-overs a step.
 // It owns the scheduler, the block pool, the table of requests, stop strings, detokenising and finish reasons, and
-// takes no lock but the inbox's. A step in which nobody joins or ends allocates nothing, but for text of a token
-// that is longer than std::string keeps in place.
+// takes no lock but the inbox's. A step in which nobody joins or ends allocates nothing, once a sequence's decoder
+// has met its longest token.
 //
 // In one turn: mail, events that sinks refused, deadlines and full sinks, then a step. A cancellation thus takes
 // effect before the next step, wherever its request is: queued, in prefill, decoding or paused. When no sequence

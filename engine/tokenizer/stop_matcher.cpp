@@ -20,8 +20,17 @@ StopMatcher::StopMatcher(std::vector<std::string> stops) {
 }
 
 std::string StopMatcher::push(std::string_view text) {
-    if (stopped_) return {};
-    if (patterns_.empty()) return std::string(text);
+    std::string out;
+    push(text, out);
+    return out;
+}
+
+void StopMatcher::push(std::string_view text, std::string& out) {
+    if (stopped_) return;
+    if (patterns_.empty()) {
+        out += text;
+        return;
+    }
     std::size_t begun = 0;  // bytes at the end that could begin a stop string
     for (std::size_t at = 0; at < text.size(); ++at) {
         begun = 0;
@@ -38,14 +47,16 @@ std::string StopMatcher::push(std::string_view text) {
             stopped_ = true;
             held_ += text.substr(0, at + 1);
             held_.resize(held_.size() - found);
-            return std::exchange(held_, {});
+            out += held_;
+            held_.clear();
+            return;
         }
     }
-    if (text.empty()) return {};
+    if (text.empty()) return;
     held_ += text;
-    std::string out = held_.substr(0, held_.size() - begun);
-    held_.erase(0, out.size());
-    return out;
+    const std::size_t certain = held_.size() - begun;
+    out.append(held_, 0, certain);
+    held_.erase(0, certain);
 }
 
 std::string StopMatcher::flush() {

@@ -24,18 +24,22 @@ StreamDecoder::StreamDecoder(const Tokenizer& tokenizer, bool starts_text)
     : tokenizer_(tokenizer), strip_prefix_(starts_text && tokenizer.has_dummy_prefix()) {}
 
 std::string StreamDecoder::push(TokenId id) {
+    std::string out;
+    push(id, out);
+    return out;
+}
+
+void StreamDecoder::push(TokenId id, std::string& out) {
     std::string_view bytes = tokenizer_.token_bytes(id);
-    if (bytes.empty()) return {};
+    if (bytes.empty()) return;
     if (strip_prefix_) {
         strip_prefix_ = false;
         if (bytes.front() == ' ') bytes.remove_prefix(1);
     }
     held_ += bytes;
     const std::size_t whole = utf8_complete_prefix(held_);
-    std::string out;
     append_valid_utf8(out, std::string_view(held_).substr(0, whole));
     held_.erase(0, whole);
-    return out;
 }
 
 std::string StreamDecoder::flush() {

@@ -20,7 +20,9 @@ public:
     // (an assistant message given as prefix).
     explicit StreamDecoder(const Tokenizer& tokenizer, bool starts_text = true);
 
-    // The text that became certain: whole characters only, may be empty.
+    // Appends to `out` the text that became certain: whole characters only, may be nothing. Allocates for `out` alone,
+    // once the decoder has met a token as long as this one.
+    void push(TokenId id, std::string& out);
     std::string push(TokenId id);
     // What an incomplete character at the end decodes to; the decoder is empty then.
     std::string flush();
