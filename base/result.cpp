@@ -29,6 +29,13 @@ std::string_view code_name(Code code) {
     return "unknown";
 }
 
+Code code_from_name(std::string_view name) {
+    for (int i = 0; i <= static_cast<int>(Code::kInternal); ++i) {
+        if (code_name(static_cast<Code>(i)) == name) return static_cast<Code>(i);
+    }
+    return Code::kInternal;
+}
+
 std::string Error::to_string() const {
     std::string text = message_;
     if (!context_.empty()) {

@@ -37,6 +37,8 @@ enum class Code {
 };
 
 std::string_view code_name(Code code);
+// The inverse; kInternal for a word that is no code's name.
+Code code_from_name(std::string_view name);
 
 class [[nodiscard]] Error {
 public:

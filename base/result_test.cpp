@@ -35,6 +35,15 @@ TEST(Result, ReasonSurvivesTheWayUp) {
     EXPECT_EQ(errno_error(ENOENT, "x").reason(), "");
 }
 
+TEST(Result, CodeNamesReadBack) {
+    for (int i = 0; i <= static_cast<int>(Code::kInternal); ++i) {
+        const Code code = static_cast<Code>(i);
+        EXPECT_NE(code_name(code), "unknown");
+        EXPECT_EQ(code_from_name(code_name(code)), code);
+    }
+    EXPECT_EQ(code_from_name("nonsense"), Code::kInternal);
+}
+
 TEST(Result, ErrnoMapsFullDisksAndMissingFiles) {
     EXPECT_EQ(errno_error(ENOSPC, "x").code(), Code::kNoSpace);
     EXPECT_EQ(errno_error(EDQUOT, "x").code(), Code::kNoSpace);

@@ -269,6 +269,15 @@ Status check_versions_agree(const std::vector<Target>& targets) {
     return {};
 }
 
+// "….part000": how a piece of a large target is called on a medium.
+bool is_part_name(std::string_view file_name) {
+    constexpr std::string_view kForm = ".partddd";
+    if (file_name.size() < kForm.size()) return false;
+    const std::string_view end = file_name.substr(file_name.size() - kForm.size());
+    return std::equal(end.begin(), end.end(), kForm.begin(),
+                      [](char c, char form) { return form == 'd' ? c >= '0' && c <= '9' : c == form; });
+}
+
 bool is_plain_name(std::string_view file_name, std::string_view stem) {
     if (!file_name.starts_with(stem)) return false;
     const std::string_view suffix = file_name.substr(stem.size());
@@ -298,7 +307,7 @@ bool is_instruct_format(std::string_view name) {
 }
 
 std::string_view layout_of(std::string_view file_name) {
-    if (!is_file_name(file_name)) return "";
+    if (!is_file_name(file_name) || is_part_name(file_name)) return "";
     if (file_name == "tekken.json") return "tekken";
     if (file_name.ends_with(".safetensors")) return "safetensors";
     if (file_name.ends_with(".gguf")) return "gguf";

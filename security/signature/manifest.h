@@ -99,7 +99,8 @@ inline constexpr std::array<std::string_view, 10> kInstructFormats = {
 bool is_instruct_format(std::string_view name);
 // The layout a file of this name has, or "" when models have no such files. The allow list:
 //   *.safetensors  *.gguf  tekken.json  *.json  tokenizer.model*  *.txt  README*  NOTICE*  LICENSE*
-// the last three with no suffix, .md or .txt. Nothing else is ever signed or imported.
+// the last three with no suffix, .md or .txt; none ends with .part and three digits (names of pieces on a
+// medium). Nothing else is ever signed or imported.
 std::string_view layout_of(std::string_view file_name);
 
 struct Target {

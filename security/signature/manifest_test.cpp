@@ -168,7 +168,7 @@ TEST(Names, LayoutsAreTheAllowList) {
     EXPECT_EQ(layout_of("tekken.json"), "tekken");
     EXPECT_EQ(layout_of("LICENSE"), "text");
     EXPECT_EQ(layout_of("README.md"), "text");
-    for (const std::string name : {"pytorch_model.bin", "model.pt", "x.zip", "run.sh", "README.html", "m.llamafile", "a.py"}) {
+    for (const std::string name : {"pytorch_model.bin", "model.pt", "x.zip", "run.sh", "README.html", "m.llamafile", "a.py", "tokenizer.model.part000"}) {
         EXPECT_EQ(layout_of(name), "") << name;
     }
 }

@@ -261,6 +261,13 @@ Result<const AnchorChain*> find_anchor(const std::vector<AnchorChain>& anchors, 
         trusted += (trusted.empty() ? "" : "; ") + anchor.name + " " +
                    join(anchor.roots.back().keys_of(Role::kRoot).key_ids);
     }
+    // An altered or foreign root that names our own keys: verify_repository says what is wrong with it.
+    for (const AnchorChain& anchor : anchors) {
+        const std::vector<KeyId>& ours = anchor.roots.back().keys_of(Role::kRoot).key_ids;
+        for (const KeyId& id : medium.front().keys_of(Role::kRoot).key_ids) {
+            if (std::find(ours.begin(), ours.end(), id) != ours.end()) return &anchor;
+        }
+    }
     return refuse("unknown_key", "nobody trusted here signed this medium: its root key is " +
                                      join(medium.front().keys_of(Role::kRoot).key_ids) + ", trusted is " +
                                      (trusted.empty() ? "nobody (there is no anchor)" : trusted));
