@@ -88,8 +88,15 @@ TEST(Inbox, WaitsForTheLastOneOrForTheClock) {
     EXPECT_TRUE(inbox.wait_until_idle(clock, 0));
     ASSERT_TRUE(inbox.submit(request(1)).has_value());
     EXPECT_FALSE(inbox.wait_until_idle(clock, 0));
-    std::thread other([&] { clock.advance_us(1000); });
+    std::atomic<bool> returned{false};
+    std::thread other([&] {
+        while (!returned) {
+            clock.advance_us(100);
+            std::this_thread::yield();
+        }
+    });
     EXPECT_FALSE(inbox.wait_until_idle(clock, 1000));
+    returned = true;
     other.join();
     other = std::thread([&] { inbox.note_ended(1, false); });
     EXPECT_TRUE(inbox.wait_until_idle(clock, 1000));

@@ -1,0 +1,60 @@
+#include "engine/source_tokenizer.h"
+
+#include <string>
+#include <vector>
+
+#include "engine/io/gguf.h"
+#include "engine/tokenizer/load.h"
+
+namespace ostal::engine {
+namespace {
+
+// The largest known, a tokenizer.json of 256,000 tokens with merges, has 33 MB.
+constexpr std::uint64_t kMaxTokenizerBytes = 128ULL << 20U;
+
+Result<std::unique_ptr<Tokenizer>> load_from_gguf(const GgufFile& file) {
+    OSTAL_TRY(GgufTokenizer found, gguf_tokenizer(file));
+    EmbeddedVocabulary vocabulary;
+    vocabulary.model = std::move(found.model);
+    vocabulary.pre = std::move(found.pre);
+    vocabulary.tokens = std::move(found.tokens);
+    vocabulary.scores = std::move(found.scores);
+    vocabulary.token_types = std::move(found.token_types);
+    vocabulary.merges = std::move(found.merges);
+    vocabulary.bos = found.bos;
+    vocabulary.eos = found.eos;
+    vocabulary.unknown = found.unknown;
+    vocabulary.add_space_prefix = found.add_space_prefix;
+    OSTAL_TRY(vocabulary.remove_extra_whitespaces, file.boolean("tokenizer.ggml.remove_extra_whitespaces"));
+    return load_embedded_tokenizer(vocabulary);
+}
+
+Result<std::unique_ptr<Tokenizer>> load_any(const WeightSource& source, const ModelFiles& files) {
+    std::vector<std::string> names;
+    for (const SourceFile& file : source.files()) names.push_back(file.name);
+    if (const auto name = choose_tokenizer_file(names)) {
+        OSTAL_TRY(const Bytes bytes, read_source_file(source, *name, kMaxTokenizerBytes));
+        const ModelConfig& config = files.config();
+        const SpecialIds special{config.bos, config.eos.empty() ? TokenId{-1} : config.eos.front()};
+        auto tokenizer = load_tokenizer_file(bytes, *name, special);
+        if (!tokenizer) return fail(std::move(tokenizer).error().with("while reading " + *name));
+        return tokenizer;
+    }
+    if (files.gguf() != nullptr) return load_from_gguf(*files.gguf());
+    return fail(Code::kInvalidArgument, "the model has no tokenizer: expected tokenizer.model or tokenizer.json");
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Tokenizer>> load_source_tokenizer(const WeightSource& source, const ModelFiles& files) {
+    OSTAL_TRY(auto tokenizer, load_any(source, files));
+    // Fewer is common (the embedding is padded); more could never be embedded.
+    if (tokenizer->vocab_size() > files.config().vocab) {
+        return fail(Code::kInvalidArgument, "the tokenizer has " + std::to_string(tokenizer->vocab_size()) +
+                                                " ids, the model's vocabulary has " +
+                                                std::to_string(files.config().vocab));
+    }
+    return tokenizer;
+}
+
+}  // namespace ostal::engine

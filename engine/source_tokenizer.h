@@ -1,0 +1,18 @@
+// The tokenizer that lies beside a model's weights, whatever the file format.
+#pragma once
+
+#include <memory>
+
+#include "base/result.h"
+#include "engine/io/model_files.h"
+#include "engine/io/weight_source.h"
+#include "engine/tokenizer/tokenizer.h"
+
+namespace ostal::engine {
+
+// From the source's tokenizer file (tokenizer/load.h says which), else from a GGUF file's metadata.
+// kInvalidArgument (malformed, no tokenizer, more ids than the model's vocabulary), kUnsupported (names what),
+// kTooLarge, and what the source returns.
+Result<std::unique_ptr<Tokenizer>> load_source_tokenizer(const WeightSource& source, const ModelFiles& files);
+
+}  // namespace ostal::engine
