@@ -77,8 +77,8 @@ Result<ChatRequest> parse_chat_request(const json::Value& request);
 // by a hash, always to the same one.
 std::string map_tool_call_id(std::string_view id);
 
-// The prompt, from bos to the place where the answer begins. `default_system` is used when the conversation
-// has no system message.
+// The prompt, from bos (which ChatML does not have) to the place where the answer begins. `default_system` is used when the conversation
+// does not begin with a system message.
 // kInvalidArgument: a conversation the format does not allow (order of roles, last message, results that do
 // not match calls, a tool schema that is none). kUnprocessable: a name that is refused. kUnsupported: the
 // format or something in the request that the format has no place for.

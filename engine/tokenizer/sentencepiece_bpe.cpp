@@ -42,7 +42,6 @@ public:
             const Token& token = tokens()[i];
             const auto id = static_cast<TokenId>(i);
             scores_.push_back(model.pieces[i].score);
-            if (token.type == TokenType::kUnknown) unknown_ = id;
             if (token.type == TokenType::kByte) bytes_[static_cast<std::uint8_t>(token.bytes[0])] = id;
             if (token.type == TokenType::kUserDefined) user_symbols_.add(token.name, id);
             if (token.type == TokenType::kNormal || token.type == TokenType::kUserDefined ||
@@ -137,7 +136,7 @@ private:
         } else if (byte_fallback_) {
             for (const char c : piece) ids.push_back(bytes_[static_cast<std::uint8_t>(c)]);
         } else if (!after_unknown) {
-            ids.push_back(unknown_);
+            ids.push_back(unknown());
         }
         after_unknown = id < 0 && !byte_fallback_;
     }
@@ -147,7 +146,6 @@ private:
     UserSymbols user_symbols_;
     std::array<TokenId, 256> bytes_{};
     std::size_t longest_piece_ = 0;
-    TokenId unknown_ = -1;
     bool has_unused_ = false;
     bool byte_fallback_;
     bool add_dummy_prefix_;

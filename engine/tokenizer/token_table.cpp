@@ -24,7 +24,9 @@ std::string replace_all(std::string_view text, std::string_view from, std::strin
 TableTokenizer::TableTokenizer(std::vector<Token> tokens, TokenId bos, TokenId eos, bool dummy_prefix)
     : tokens_(std::move(tokens)), bos_(bos), eos_(eos), dummy_prefix_(dummy_prefix) {
     for (std::size_t i = 0; i < tokens_.size(); ++i) {
-        if (tokens_[i].type == TokenType::kControl) controls_.emplace(tokens_[i].name, static_cast<TokenId>(i));
+        const auto id = static_cast<TokenId>(i);
+        if (tokens_[i].type == TokenType::kControl) controls_.emplace(tokens_[i].name, id);
+        if (tokens_[i].type == TokenType::kUnknown && unknown_ < 0) unknown_ = id;
     }
 }
 

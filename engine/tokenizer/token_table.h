@@ -38,6 +38,7 @@ public:
     std::int32_t vocab_size() const override { return static_cast<std::int32_t>(tokens_.size()); }
     TokenId bos() const override { return bos_; }
     TokenId eos() const override { return eos_; }
+    TokenId unknown() const override { return unknown_; }
     std::optional<TokenId> control(std::string_view name) const override;
     bool is_control(TokenId id) const override { return token(id).type == TokenType::kControl; }
     std::string_view token_bytes(TokenId id) const override { return token(id).bytes; }
@@ -55,6 +56,7 @@ private:
     IdByName controls_;
     TokenId bos_;
     TokenId eos_;
+    TokenId unknown_ = -1;
     bool dummy_prefix_;
 };
 

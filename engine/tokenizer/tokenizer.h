@@ -24,6 +24,7 @@ public:
     virtual std::int32_t vocab_size() const = 0;
     virtual TokenId bos() const = 0;  // -1: none
     virtual TokenId eos() const = 0;
+    virtual TokenId unknown() const { return -1; }  // what a character outside of the vocabulary gives
     // The id of a control token by its name, e.g. "[INST]"; nothing when the vocabulary has none.
     virtual std::optional<TokenId> control(std::string_view name) const = 0;
     virtual bool is_control(TokenId id) const = 0;
