@@ -104,7 +104,7 @@ bool is_supported_spec(std::string_view version) {
 Result<Metadata> parse_head(const json::Value& body_value, const json::Object& body) {
     Metadata out;
     OSTAL_TRY(const std::string type, checked(json::string_member(body, "_type")));
-    OSTAL_TRY(out.role, role_from_name(type));
+    OSTAL_TRY(out.role, metadata_role_from_name(type));
     OSTAL_TRY(const std::string spec, checked(json::string_member(body, "spec_version")));
     if (!is_supported_spec(spec)) {
         return unsupported("metadata of the specification " + json::quote(spec.substr(0, 40)) +
@@ -139,11 +139,11 @@ Result<Envelope> parse_envelope(ByteSpan bytes) {
     return out;
 }
 
-Result<Envelope> parse_role(ByteSpan bytes, Role role) {
+Result<Envelope> parse_role(ByteSpan bytes, MetadataRole role) {
     OSTAL_TRY(Envelope envelope, parse_envelope(bytes));
     if (envelope.metadata.role != role) {
-        return malformed("the file says that it is " + std::string(role_name(envelope.metadata.role)) + " metadata, not " +
-                         std::string(role_name(role)));
+        return malformed("the file says that it is " + std::string(metadata_role_name(envelope.metadata.role)) + " metadata, not " +
+                         std::string(metadata_role_name(role)));
     }
     return envelope;
 }
@@ -166,8 +166,8 @@ Result<PublicKeyBytes> parse_key(const KeyId& id, const json::Value& value) {
     return key;
 }
 
-Result<RoleKeys> parse_role_keys(const json::Object& roles, Role role, const std::map<KeyId, PublicKeyBytes>& keys) {
-    OSTAL_TRY(const json::Object* object, checked(json::object_member(roles, role_name(role))));
+Result<RoleKeys> parse_role_keys(const json::Object& roles, MetadataRole role, const std::map<KeyId, PublicKeyBytes>& keys) {
+    OSTAL_TRY(const json::Object* object, checked(json::object_member(roles, metadata_role_name(role))));
     OSTAL_TRYV(only_members(*object, "a role", {"keyids", "threshold"}));
     RoleKeys out;
     OSTAL_TRY(const std::uint64_t threshold, number_member(*object, "threshold", 1));
@@ -181,7 +181,7 @@ Result<RoleKeys> parse_role_keys(const json::Object& roles, Role role, const std
         out.key_ids.push_back(id.as_string());
     }
     if (threshold > out.key_ids.size()) {
-        return malformed("the role " + std::string(role_name(role)) + " asks for " + std::to_string(threshold) +
+        return malformed("the role " + std::string(metadata_role_name(role)) + " asks for " + std::to_string(threshold) +
                          " signatures and has " + std::to_string(out.key_ids.size()) + " keys");
     }
     out.threshold = static_cast<std::uint32_t>(threshold);
@@ -286,11 +286,11 @@ bool is_plain_name(std::string_view file_name, std::string_view stem) {
 
 }  // namespace
 
-std::string_view role_name(Role role) { return kRoleNames[static_cast<std::size_t>(role)]; }
+std::string_view metadata_role_name(MetadataRole role) { return kRoleNames[static_cast<std::size_t>(role)]; }
 
-Result<Role> role_from_name(std::string_view name) {
-    for (const Role role : kRoles) {
-        if (role_name(role) == name) return role;
+Result<MetadataRole> metadata_role_from_name(std::string_view name) {
+    for (const MetadataRole role : kMetadataRoles) {
+        if (metadata_role_name(role) == name) return role;
     }
     return unsupported("metadata of the role " + json::quote(name.substr(0, 40)));
 }
@@ -358,7 +358,7 @@ std::vector<ModelManifest> manifests_of(const Targets& targets) {
 }
 
 Result<Root> parse_root(ByteSpan bytes) {
-    OSTAL_TRY(Envelope envelope, parse_role(bytes, Role::kRoot));
+    OSTAL_TRY(Envelope envelope, parse_role(bytes, MetadataRole::kRoot));
     const json::Object& body = *envelope.body;
     OSTAL_TRYV(only_members(body, "root",
                             {"_type", "spec_version", "version", "expires", "consistent_snapshot", "keys", "roles"}));
@@ -375,14 +375,14 @@ Result<Root> parse_root(ByteSpan bytes) {
     }
     OSTAL_TRY(const json::Object* roles, checked(json::object_member(body, "roles")));
     OSTAL_TRYV(only_members(*roles, "roles", {"root", "timestamp", "snapshot", "targets"}));
-    for (const Role role : kRoles) {
+    for (const MetadataRole role : kMetadataRoles) {
         OSTAL_TRY(out.roles[static_cast<std::size_t>(role)], parse_role_keys(*roles, role, out.keys));
     }
     return out;
 }
 
 Result<Timestamp> parse_timestamp(ByteSpan bytes) {
-    OSTAL_TRY(Envelope envelope, parse_role(bytes, Role::kTimestamp));
+    OSTAL_TRY(Envelope envelope, parse_role(bytes, MetadataRole::kTimestamp));
     OSTAL_TRYV(only_members(*envelope.body, "timestamp", {"_type", "spec_version", "version", "expires", "meta"}));
     Timestamp out;
     out.metadata = std::move(envelope.metadata);
@@ -391,7 +391,7 @@ Result<Timestamp> parse_timestamp(ByteSpan bytes) {
 }
 
 Result<Snapshot> parse_snapshot(ByteSpan bytes) {
-    OSTAL_TRY(Envelope envelope, parse_role(bytes, Role::kSnapshot));
+    OSTAL_TRY(Envelope envelope, parse_role(bytes, MetadataRole::kSnapshot));
     OSTAL_TRYV(only_members(*envelope.body, "snapshot", {"_type", "spec_version", "version", "expires", "meta"}));
     Snapshot out;
     out.metadata = std::move(envelope.metadata);
@@ -400,7 +400,7 @@ Result<Snapshot> parse_snapshot(ByteSpan bytes) {
 }
 
 Result<Targets> parse_targets(ByteSpan bytes) {
-    OSTAL_TRY(Envelope envelope, parse_role(bytes, Role::kTargets));
+    OSTAL_TRY(Envelope envelope, parse_role(bytes, MetadataRole::kTargets));
     OSTAL_TRYV(only_members(*envelope.body, "targets", {"_type", "spec_version", "version", "expires", "targets"}));
     Targets out;
     out.metadata = std::move(envelope.metadata);

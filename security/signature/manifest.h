@@ -36,10 +36,10 @@ using PublicKeyBytes = std::array<std::uint8_t, 32>;
 using KeyId = std::string;
 KeyId key_id_of(const PublicKeyBytes& key);
 
-enum class Role { kRoot, kTimestamp, kSnapshot, kTargets };
-inline constexpr std::array<Role, 4> kRoles = {Role::kRoot, Role::kTimestamp, Role::kSnapshot, Role::kTargets};
-std::string_view role_name(Role role);
-Result<Role> role_from_name(std::string_view name);
+enum class MetadataRole { kRoot, kTimestamp, kSnapshot, kTargets };
+inline constexpr std::array<MetadataRole, 4> kMetadataRoles = {MetadataRole::kRoot, MetadataRole::kTimestamp, MetadataRole::kSnapshot, MetadataRole::kTargets};
+std::string_view metadata_role_name(MetadataRole role);
+Result<MetadataRole> metadata_role_from_name(std::string_view name);
 
 struct RoleSignature {
     KeyId key_id;
@@ -48,7 +48,7 @@ struct RoleSignature {
 
 // What every role's file has.
 struct Metadata {
-    Role role = Role::kRoot;
+    MetadataRole role = MetadataRole::kRoot;
     std::uint64_t version = 0;
     std::int64_t expires_us = 0;
     std::string canonical;  // OLPC canonical JSON of `signed`
@@ -63,9 +63,9 @@ struct RoleKeys {
 struct Root {
     Metadata metadata;
     std::map<KeyId, PublicKeyBytes> keys;
-    std::array<RoleKeys, 4> roles;  // by Role
+    std::array<RoleKeys, 4> roles;  // by MetadataRole
 
-    const RoleKeys& keys_of(Role role) const { return roles[static_cast<std::size_t>(role)]; }
+    const RoleKeys& keys_of(MetadataRole role) const { return roles[static_cast<std::size_t>(role)]; }
 };
 
 // What one role says of the next one's file.

@@ -34,7 +34,7 @@ TEST_F(Manifest, ReadsWhatTheSignerWrites) {
     const auto parsed_root = parse_root(root);
     ASSERT_TRUE(parsed_root) << parsed_root.error().to_string();
     EXPECT_EQ(parsed_root->keys.size(), 1U);
-    EXPECT_EQ(parsed_root->keys_of(Role::kTargets).threshold, 1U);
+    EXPECT_EQ(parsed_root->keys_of(MetadataRole::kTargets).threshold, 1U);
     const auto parsed = parse_targets(targets);
     ASSERT_TRUE(parsed) << parsed.error().to_string();
     ASSERT_EQ(parsed->targets.size(), 2U);

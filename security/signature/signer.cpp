@@ -10,14 +10,14 @@ namespace {
 
 json::Value number(std::uint64_t value) { return json::Value(value); }
 
-json::Object head_of(Role role, const MetadataHead& head) {
-    return json::Object{{"_type", role_name(role)},
+json::Object head_of(MetadataRole role, const MetadataHead& head) {
+    return json::Object{{"_type", metadata_role_name(role)},
                         {"expires", format_utc(head.expires_us)},
                         {"spec_version", kSpecVersion},
                         {"version", number(head.version)}};
 }
 
-json::Value pinned(Role role, const MetadataHead& head, std::string_view file, const FilePin& pin) {
+json::Value pinned(MetadataRole role, const MetadataHead& head, std::string_view file, const FilePin& pin) {
     json::Object body = head_of(role, head);
     const json::Object entry = {{"hashes", json::Object{{"sha256", pin.sha256}}},
                                 {"length", number(pin.length)},
@@ -41,7 +41,7 @@ Bytes to_file(json::Array signatures, json::Value body) {
 json::Value root_body(const MetadataHead& head, const std::array<RoleAssignment, 4>& roles) {
     json::Object keys;
     json::Object role_objects;
-    for (const Role role : kRoles) {
+    for (const MetadataRole role : kMetadataRoles) {
         const RoleAssignment& assignment = roles[static_cast<std::size_t>(role)];
         json::Array ids;
         for (const Ed25519PublicKey& key : assignment.keys) {
@@ -51,11 +51,11 @@ json::Value root_body(const MetadataHead& head, const std::array<RoleAssignment,
                                       {"scheme", "ed25519"}});
             ids.emplace_back(id);
         }
-        role_objects.append(std::string(role_name(role)),
+        role_objects.append(std::string(metadata_role_name(role)),
                             json::Object{{"keyids", std::move(ids)},
                                          {"threshold", static_cast<std::int64_t>(assignment.threshold)}});
     }
-    json::Object body = head_of(Role::kRoot, head);
+    json::Object body = head_of(MetadataRole::kRoot, head);
     body.append("consistent_snapshot", true);
     body.append("keys", std::move(keys));
     body.append("roles", std::move(role_objects));
@@ -63,17 +63,17 @@ json::Value root_body(const MetadataHead& head, const std::array<RoleAssignment,
 }
 
 json::Value timestamp_body(const MetadataHead& head, const FilePin& snapshot) {
-    return pinned(Role::kTimestamp, head, "snapshot.json", snapshot);
+    return pinned(MetadataRole::kTimestamp, head, "snapshot.json", snapshot);
 }
 
 json::Value snapshot_body(const MetadataHead& head, const FilePin& targets) {
-    return pinned(Role::kSnapshot, head, "targets.json", targets);
+    return pinned(MetadataRole::kSnapshot, head, "targets.json", targets);
 }
 
 json::Value targets_body(const MetadataHead& head, const std::vector<Target>& targets) {
     json::Object list;
     for (const Target& target : targets) list.append(target.path.to_string(), target.object);
-    json::Object body = head_of(Role::kTargets, head);
+    json::Object body = head_of(MetadataRole::kTargets, head);
     body.append("targets", std::move(list));
     return body;
 }

@@ -19,9 +19,9 @@ struct TestRepository {
 
     SeededRandom random{7};
     std::vector<Ed25519PrivateKey> keys;
-    std::array<std::vector<std::size_t>, 4> holders;  // indices into keys, by Role
+    std::array<std::vector<std::size_t>, 4> holders;  // indices into keys, by MetadataRole
     std::array<std::uint32_t, 4> thresholds{1, 1, 1, 1};
-    std::array<std::vector<std::size_t>, 4> signers;  // who signs, by Role
+    std::array<std::vector<std::size_t>, 4> signers;  // who signs, by MetadataRole
     std::array<std::uint64_t, 4> versions{1, 1, 1, 1};
     std::array<std::int64_t, 4> expires{kNow + kYear, kNow + kYear, kNow + kYear, kNow + kYear};
     std::vector<Target> targets;
@@ -61,9 +61,9 @@ struct TestRepository {
         for (const std::size_t index : indices) out.push_back(&keys[index]);
         return out;
     }
-    std::uint64_t version(Role role) const { return versions[static_cast<std::size_t>(role)]; }
-    MetadataHead head(Role role) const { return {version(role), expires[static_cast<std::size_t>(role)]}; }
-    Bytes sign(Role role, const json::Value& body) const {
+    std::uint64_t version(MetadataRole role) const { return versions[static_cast<std::size_t>(role)]; }
+    MetadataHead head(MetadataRole role) const { return {version(role), expires[static_cast<std::size_t>(role)]}; }
+    Bytes sign(MetadataRole role, const json::Value& body) const {
         return sign_metadata(body, keys_at(signers[static_cast<std::size_t>(role)]));
     }
 
@@ -73,12 +73,12 @@ struct TestRepository {
             roles[role].threshold = thresholds[role];
             for (const std::size_t index : holders[role]) roles[role].keys.push_back(keys[index].public_key());
         }
-        return root_body(head(Role::kRoot), roles);
+        return root_body(head(MetadataRole::kRoot), roles);
     }
-    Bytes make_root() const { return sign(Role::kRoot, root_document()); }
+    Bytes make_root() const { return sign(MetadataRole::kRoot, root_document()); }
     // Signs the next root and adds it; the caller has changed holders, signers or thresholds before.
     void add_root() {
-        files[metadata_file_name(Role::kRoot, version(Role::kRoot))] = make_root();
+        files[metadata_file_name(MetadataRole::kRoot, version(MetadataRole::kRoot))] = make_root();
     }
     void next_root() {
         ++versions[0];
@@ -87,21 +87,21 @@ struct TestRepository {
     // Everything below root, replacing what was there.
     void publish(const json::Value& targets_document) {
         std::erase_if(files, [](const auto& entry) { return !entry.first.ends_with("root.json"); });
-        const Bytes targets_file = sign(Role::kTargets, targets_document);
+        const Bytes targets_file = sign(MetadataRole::kTargets, targets_document);
         const Bytes snapshot_file = sign(
-            Role::kSnapshot, snapshot_body(head(Role::kSnapshot), pin_of(version(Role::kTargets), targets_file)));
-        files[metadata_file_name(Role::kTargets, version(Role::kTargets))] = targets_file;
-        files[metadata_file_name(Role::kSnapshot, version(Role::kSnapshot))] = snapshot_file;
+            MetadataRole::kSnapshot, snapshot_body(head(MetadataRole::kSnapshot), pin_of(version(MetadataRole::kTargets), targets_file)));
+        files[metadata_file_name(MetadataRole::kTargets, version(MetadataRole::kTargets))] = targets_file;
+        files[metadata_file_name(MetadataRole::kSnapshot, version(MetadataRole::kSnapshot))] = snapshot_file;
         files["timestamp.json"] = sign(
-            Role::kTimestamp, timestamp_body(head(Role::kTimestamp), pin_of(version(Role::kSnapshot), snapshot_file)));
+            MetadataRole::kTimestamp, timestamp_body(head(MetadataRole::kTimestamp), pin_of(version(MetadataRole::kSnapshot), snapshot_file)));
     }
-    void publish() { publish(targets_body(head(Role::kTargets), targets)); }
+    void publish() { publish(targets_body(head(MetadataRole::kTargets), targets)); }
     void all() {
         add_root();
         publish();
     }
     Root root(std::uint64_t version_number = 1) const {
-        return *parse_root(files.at(metadata_file_name(Role::kRoot, version_number)));
+        return *parse_root(files.at(metadata_file_name(MetadataRole::kRoot, version_number)));
     }
     Result<VerifiedRepository> verify(const SeenVersions& seen = {}, std::uint64_t trusted = 1) const {
         return verify_repository(root(trusted), seen, files, kNow);

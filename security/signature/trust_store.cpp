@@ -26,12 +26,12 @@ Result<TrustedRoot> read_root(Files& files, const std::string& path) {
     TrustedRoot out;
     OSTAL_TRY(out.bytes, read_file(files, path, kMaxMetadataBytes));
     OSTAL_TRY(out.root, parse_root(out.bytes));
-    OSTAL_TRYV(check_signatures(out.root, Role::kRoot, out.root.metadata));
+    OSTAL_TRYV(check_signatures(out.root, MetadataRole::kRoot, out.root.metadata));
     return out;
 }
 
 std::string root_path(const std::string& folder, std::uint64_t version) {
-    return join_path(folder, metadata_file_name(Role::kRoot, version));
+    return join_path(folder, metadata_file_name(MetadataRole::kRoot, version));
 }
 
 Status persist(Files& files, const std::string& folder, const TrustedRoot& root) {

@@ -15,7 +15,7 @@ tl::unexpected<Error> refuse(std::string reason, std::string why) {
 }
 
 std::string describe(const Metadata& metadata) {
-    return std::string(role_name(metadata.role)) + " metadata version " + std::to_string(metadata.version);
+    return std::string(metadata_role_name(metadata.role)) + " metadata version " + std::to_string(metadata.version);
 }
 
 template <typename Ids>
@@ -75,7 +75,7 @@ Status check_role(const Root& root, const Metadata& metadata, SeenVersions& seen
     return {};
 }
 
-bool same_role_keys(const Root& a, const Root& b, Role role) {
+bool same_role_keys(const Root& a, const Root& b, MetadataRole role) {
     const auto keys_of = [role](const Root& root) {
         std::set<PublicKeyBytes> keys;
         for (const KeyId& id : root.keys_of(role).key_ids) keys.insert(root.keys.at(id));
@@ -88,7 +88,7 @@ bool same_role_keys(const Root& a, const Root& b, Role role) {
 Result<std::vector<Root>> read_roots(const MetadataFiles& files) {
     std::vector<Root> roots;
     for (;;) {
-        const std::string name = metadata_file_name(Role::kRoot, roots.size() + 1);
+        const std::string name = metadata_file_name(MetadataRole::kRoot, roots.size() + 1);
         const auto found = files.find(name);
         if (found == files.end()) break;
         auto root = parse_root(found->second);
@@ -112,16 +112,16 @@ Result<Root> check_root_chain(const Root& trusted, const std::vector<Root>& root
     }
     // Against the trusted root first: a foreign medium is named as such, not as a broken chain.
     if (roots[at - 1].metadata.canonical != trusted.metadata.canonical) {
-        auto status = check_signatures(trusted, Role::kRoot, roots[at - 1].metadata);
+        auto status = check_signatures(trusted, MetadataRole::kRoot, roots[at - 1].metadata);
         if (!status) return fail(std::move(status).error().with("while checking who signed the medium"));
         return refuse("wrong_root", "root version " + std::to_string(at) +
                                         " on the medium is not the one that is trusted here");
     }
-    OSTAL_TRYV(check_signatures(roots[0], Role::kRoot, roots[0].metadata));
+    OSTAL_TRYV(check_signatures(roots[0], MetadataRole::kRoot, roots[0].metadata));
     for (std::size_t i = 1; i < roots.size(); ++i) {
         auto status = check_root_step(roots[i - 1], roots[i]);
         if (!status) {
-            return fail(std::move(status).error().with("in metadata/" + metadata_file_name(Role::kRoot, i + 1)));
+            return fail(std::move(status).error().with("in metadata/" + metadata_file_name(MetadataRole::kRoot, i + 1)));
         }
     }
     return roots.back();
@@ -131,7 +131,7 @@ Status check_no_extra(const MetadataFiles& files, std::size_t roots, const Verif
     for (const auto& [name, bytes] : files) {
         bool known = name == "timestamp.json" || name == used.snapshot_file || name == used.targets_file;
         for (std::size_t version = 1; !known && version <= roots; ++version) {
-            known = name == metadata_file_name(Role::kRoot, version);
+            known = name == metadata_file_name(MetadataRole::kRoot, version);
         }
         if (!known) return refuse("extra", "the file metadata/" + name + " does not belong to the medium");
     }
@@ -140,18 +140,18 @@ Status check_no_extra(const MetadataFiles& files, std::size_t roots, const Verif
 
 }  // namespace
 
-SeenRole& SeenVersions::of(Role role) {
-    CHECK(role != Role::kRoot);
-    if (role == Role::kTimestamp) return timestamp;
-    return role == Role::kSnapshot ? snapshot : targets;
+SeenRole& SeenVersions::of(MetadataRole role) {
+    CHECK(role != MetadataRole::kRoot);
+    if (role == MetadataRole::kTimestamp) return timestamp;
+    return role == MetadataRole::kSnapshot ? snapshot : targets;
 }
 
-std::string metadata_file_name(Role role, std::uint64_t version) {
-    if (role == Role::kTimestamp) return "timestamp.json";
-    return std::to_string(version) + "." + std::string(role_name(role)) + ".json";
+std::string metadata_file_name(MetadataRole role, std::uint64_t version) {
+    if (role == MetadataRole::kTimestamp) return "timestamp.json";
+    return std::to_string(version) + "." + std::string(metadata_role_name(role)) + ".json";
 }
 
-Status check_signatures(const Root& root, Role role, const Metadata& metadata) {
+Status check_signatures(const Root& root, MetadataRole role, const Metadata& metadata) {
     const RoleKeys& wanted = root.keys_of(role);
     std::set<PublicKeyBytes> valid;
     std::vector<KeyId> wrong;
@@ -190,24 +190,24 @@ Status check_root_step(const Root& trusted, const Root& next) {
                                                " does not follow version " +
                                                std::to_string(trusted.metadata.version));
     }
-    OSTAL_TRYV(check_signatures(trusted, Role::kRoot, next.metadata));
-    return check_signatures(next, Role::kRoot, next.metadata);
+    OSTAL_TRYV(check_signatures(trusted, MetadataRole::kRoot, next.metadata));
+    return check_signatures(next, MetadataRole::kRoot, next.metadata);
 }
 
-std::vector<Role> roles_with_changed_keys(const Root& from, const Root& to) {
-    std::vector<Role> out;
-    for (const Role role : kRoles) {
+std::vector<MetadataRole> roles_with_changed_keys(const Root& from, const Root& to) {
+    std::vector<MetadataRole> out;
+    for (const MetadataRole role : kMetadataRoles) {
         if (!same_role_keys(from, to, role)) out.push_back(role);
     }
     return out;
 }
 
 SeenVersions after_root_change(const Root& from, const Root& to, SeenVersions seen) {
-    for (const Role role : roles_with_changed_keys(from, to)) {
-        if (role == Role::kTimestamp || role == Role::kSnapshot) {
+    for (const MetadataRole role : roles_with_changed_keys(from, to)) {
+        if (role == MetadataRole::kTimestamp || role == MetadataRole::kSnapshot) {
             seen.timestamp = {};
             seen.snapshot = {};
-        } else if (role == Role::kTargets) {
+        } else if (role == MetadataRole::kTargets) {
             seen.targets = {};
         }
     }
@@ -222,7 +222,7 @@ Result<VerifiedRepository> verify_repository(const Root& trusted, const SeenVers
     out.seen = seen_before;
     for (std::uint64_t version = trusted.metadata.version; version < roots.size(); ++version) {
         out.seen = after_root_change(roots[version - 1], roots[version], out.seen);
-        out.new_roots.push_back(metadata_file_name(Role::kRoot, version + 1));
+        out.new_roots.push_back(metadata_file_name(MetadataRole::kRoot, version + 1));
     }
     OSTAL_TRYV(check_expiry(out.root.metadata, now_us));
 
@@ -231,14 +231,14 @@ Result<VerifiedRepository> verify_repository(const Root& trusted, const SeenVers
     OSTAL_TRYV(check_role(out.root, out.timestamp.metadata, out.seen, now_us));
 
     const FilePin& snapshot_pin = out.timestamp.snapshot;
-    out.snapshot_file = metadata_file_name(Role::kSnapshot, snapshot_pin.version);
+    out.snapshot_file = metadata_file_name(MetadataRole::kSnapshot, snapshot_pin.version);
     OSTAL_TRY(const Bytes* snapshot_bytes, pinned_file(files, out.snapshot_file, snapshot_pin));
     OSTAL_TRY(out.snapshot, parse_snapshot(*snapshot_bytes));
     OSTAL_TRYV(check_pinned_version(snapshot_pin, out.snapshot.metadata));
     OSTAL_TRYV(check_role(out.root, out.snapshot.metadata, out.seen, now_us));
 
     const FilePin& targets_pin = out.snapshot.targets;
-    out.targets_file = metadata_file_name(Role::kTargets, targets_pin.version);
+    out.targets_file = metadata_file_name(MetadataRole::kTargets, targets_pin.version);
     OSTAL_TRY(const Bytes* targets_bytes, pinned_file(files, out.targets_file, targets_pin));
     OSTAL_TRY(out.targets, parse_targets(*targets_bytes));
     OSTAL_TRYV(check_pinned_version(targets_pin, out.targets.metadata));
@@ -259,23 +259,23 @@ Result<const AnchorChain*> find_anchor(const std::vector<AnchorChain>& anchors, 
             }
         }
         trusted += (trusted.empty() ? "" : "; ") + anchor.name + " " +
-                   join(anchor.roots.back().keys_of(Role::kRoot).key_ids);
+                   join(anchor.roots.back().keys_of(MetadataRole::kRoot).key_ids);
     }
     // An altered or foreign root that names our own keys: verify_repository says what is wrong with it.
     for (const AnchorChain& anchor : anchors) {
-        const std::vector<KeyId>& ours = anchor.roots.back().keys_of(Role::kRoot).key_ids;
-        for (const KeyId& id : medium.front().keys_of(Role::kRoot).key_ids) {
+        const std::vector<KeyId>& ours = anchor.roots.back().keys_of(MetadataRole::kRoot).key_ids;
+        for (const KeyId& id : medium.front().keys_of(MetadataRole::kRoot).key_ids) {
             if (std::find(ours.begin(), ours.end(), id) != ours.end()) return &anchor;
         }
     }
     return refuse("unknown_key", "nobody trusted here signed this medium: its root key is " +
-                                     join(medium.front().keys_of(Role::kRoot).key_ids) + ", trusted is " +
+                                     join(medium.front().keys_of(MetadataRole::kRoot).key_ids) + ", trusted is " +
                                      (trusted.empty() ? "nobody (there is no anchor)" : trusted));
 }
 
 Result<Targets> recheck_targets(const Root& newest, ByteSpan targets_bytes) {
     OSTAL_TRY(Targets targets, parse_targets(targets_bytes));
-    OSTAL_TRYV(check_signatures(newest, Role::kTargets, targets.metadata));
+    OSTAL_TRYV(check_signatures(newest, MetadataRole::kTargets, targets.metadata));
     return targets;
 }
 

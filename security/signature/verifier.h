@@ -30,25 +30,25 @@ struct SeenVersions {
     SeenRole timestamp;
     SeenRole snapshot;
     SeenRole targets;
-    SeenRole& of(Role role);  // not kRoot: CHECK
+    SeenRole& of(MetadataRole role);  // not kRoot: CHECK
     friend bool operator==(const SeenVersions&, const SeenVersions&) = default;
 };
 
 // Files of the folder metadata/ by name: "1.root.json", "timestamp.json", "3.snapshot.json", "3.targets.json".
 using MetadataFiles = std::map<std::string, Bytes>;
 // "12.root.json" and 12, as consistent snapshots name files.
-std::string metadata_file_name(Role role, std::uint64_t version);
+std::string metadata_file_name(MetadataRole role, std::uint64_t version);
 
 // The metadata holds at least `threshold` valid signatures of distinct keys of the role. Keys are counted, not
 // key ids. Signatures by keys that the role does not have are not counted.
 // "unknown_key" names the signers' and the trusted fingerprints; "bad_signature" when a key of the role signed
 // something else; "below_threshold" names both numbers.
-Status check_signatures(const Root& root, Role role, const Metadata& metadata);
+Status check_signatures(const Root& root, MetadataRole role, const Metadata& metadata);
 
 // `next` is signed by the thresholds of `trusted` and of itself and is exactly one version above.
 Status check_root_step(const Root& trusted, const Root& next);
 // The roles whose set of keys or threshold differs.
-std::vector<Role> roles_with_changed_keys(const Root& from, const Root& to);
+std::vector<MetadataRole> roles_with_changed_keys(const Root& from, const Root& to);
 // Forgets what was seen of roles whose keys changed: timestamp and snapshot together, targets by itself.
 SeenVersions after_root_change(const Root& from, const Root& to, SeenVersions seen);
 

@@ -113,7 +113,7 @@ TEST(Verifier, UnknownKeyNamesBothFingerprints) {
 }
 
 TEST(Verifier, EachRoleNeedsItsOwnKey) {
-    for (const Role role : {Role::kTimestamp, Role::kSnapshot, Role::kTargets}) {
+    for (const MetadataRole role : {MetadataRole::kTimestamp, MetadataRole::kSnapshot, MetadataRole::kTargets}) {
         TestRepository repository(2);
         repository.add_root();
         repository.signers[static_cast<std::size_t>(role)] = {1};
@@ -149,14 +149,14 @@ TEST(Verifier, OneKeyUnderTwoIdsCountsOnce) {
     const KeyId id = root.keys.begin()->first;
     const KeyId alias(64, 'a');
     root.keys[alias] = root.keys.at(id);
-    RoleKeys& wanted = root.roles[static_cast<std::size_t>(Role::kTargets)];
+    RoleKeys& wanted = root.roles[static_cast<std::size_t>(MetadataRole::kTargets)];
     wanted.key_ids.push_back(alias);
     wanted.threshold = 2;
     Metadata metadata = parse_targets(repository.files["1.targets.json"])->metadata;
     RoleSignature again = metadata.signatures[0];
     again.key_id = alias;
     metadata.signatures.push_back(again);
-    expect_refused(check_signatures(root, Role::kTargets, metadata), "below_threshold");
+    expect_refused(check_signatures(root, MetadataRole::kTargets, metadata), "below_threshold");
 }
 
 TEST(Verifier, KeyIdMustBeTheDigestOfItsKey) {
@@ -166,7 +166,7 @@ TEST(Verifier, KeyIdMustBeTheDigestOfItsKey) {
     json::Object& keys = document.as_object().find("keys")->as_object();
     const json::Value key = keys.begin()->second;
     keys.append(std::string(64, 'a'), key);
-    EXPECT_EQ(parse_root(repository.sign(Role::kRoot, document)).error().reason(), "malformed");
+    EXPECT_EQ(parse_root(repository.sign(MetadataRole::kRoot, document)).error().reason(), "malformed");
 }
 
 TEST(Verifier, ExpiryOfEveryRole) {
