@@ -8,6 +8,8 @@ find_package(ZLIB REQUIRED)
 pkg_check_modules(SODIUM REQUIRED IMPORTED_TARGET libsodium>=1.0.18)
 pkg_check_modules(SECCOMP REQUIRED IMPORTED_TARGET libseccomp>=2.5)
 pkg_check_modules(TOMLPP REQUIRED IMPORTED_TARGET tomlplusplus>=3.3)
+# Tests only: the oracle of the pre-tokenizers.
+pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8>=10.42)
 find_package(Poco 1.11 REQUIRED COMPONENTS Foundation Data DataSQLite)
 
 add_library(dep_openssl INTERFACE)

@@ -115,6 +115,7 @@ Status read_piece(ByteSpan bytes, SentencePieceModel::Piece& piece) {
 }
 
 struct TrainerSpec {
+    bool present = false;
     std::uint64_t model_type = 1;
     bool whitespace_as_suffix = false;
     std::int64_t bos_id = 1;
@@ -124,6 +125,7 @@ struct TrainerSpec {
 };
 
 Status read_trainer_spec(ByteSpan bytes, TrainerSpec& spec, SentencePieceModel& model) {
+    spec.present = true;
     return read_message(bytes, [&](const Field& field) -> Status {
         switch (field.number) {
             case 3: {
@@ -144,12 +146,14 @@ Status read_trainer_spec(ByteSpan bytes, TrainerSpec& spec, SentencePieceModel& 
 }
 
 struct NormalizerSpec {
+    bool present = false;
     std::string name;
     std::string charsmap;
     std::string rules;
 };
 
 Status read_normalizer_spec(ByteSpan bytes, NormalizerSpec& spec, SentencePieceModel& model) {
+    spec.present = true;
     return read_message(bytes, [&](const Field& field) -> Status {
         switch (field.number) {
             case 1: return read_text(field, "normalizer name", spec.name);
@@ -233,6 +237,7 @@ Result<SentencePieceModel> parse_sentencepiece_model(ByteSpan bytes) {
     TrainerSpec trainer;
     NormalizerSpec normalizer;
     OSTAL_TRYV(read_model(bytes, model, trainer, normalizer));
+    if (!trainer.present || !normalizer.present) return malformed("it has no trainer or normaliser settings");
     if (trainer.model_type != 2) {
         return fail(Code::kUnsupported, "a SentencePiece model of type " +
                                             std::string(model_type_name(trainer.model_type)) + ", only BPE is read");
