@@ -139,11 +139,22 @@ constexpr int64_t kKBlock = 1024;    // values; a panel of 4 rows is 16 KiB as f
 constexpr int64_t kUnpackFrom =
     4;  // tokens from which a quantised panel is unpacked first (the values are the same)
 
-// sums[r * kTokenTile + n] += w_r[0..k) * x_n[0..k) in lanes. w_r = w + r * row_stride_bytes.
+// How far ahead of its use a weight is asked for, in bytes from the one in use. Rows that follow each other
+// are read R at a time: short ones are asked for whole panels ahead, long ones in their own stream.
+OSTAL_INLINE int64_t prefetch_distance(int64_t panel_bytes) {
+    constexpr int64_t kAhead = 4096;
+    if (panel_bytes == 0) return 0;
+    if (panel_bytes > 4 * kAhead) return kAhead / 4;
+    return (kAhead + panel_bytes - 1) / panel_bytes * panel_bytes;
+}
+
+// sums[r * kTokenTile + n] += w_r[0..k) * x_n[0..k) in lanes. w_r = w + r * row_stride_bytes; ahead:
+// prefetch_distance, 0 for none.
 template <class V, class Step, int R, int N>
 void tile(const char* w, int64_t row_stride_bytes, const float* const* x, int64_t x_offset, int64_t k,
-          typename V::F* sums) {
+          int64_t ahead, typename V::F* sums) {
     using F = typename V::F;
+    constexpr int64_t kSteps = Step::kBytes < 64 ? 64 / Step::kBytes : 1;  // about a cache line
     F acc[size_t{R}][size_t{N}];
     const float* xs[size_t{N}];
     for (int n = 0; n < N; ++n) xs[n] = x[n] + x_offset;
@@ -151,7 +162,7 @@ void tile(const char* w, int64_t row_stride_bytes, const float* const* x, int64_
         for (int n = 0; n < N; ++n) acc[r][n] = sums[r * kTokenTile + n];
     }
     int64_t i = 0;
-    for (; i + Step::kValues <= k; i += Step::kValues, w += Step::kBytes) {
+    const auto step = [&]() __attribute__((always_inline)) {
 #pragma GCC unroll 4
         for (int r = 0; r < R; ++r) {
             F values[Step::kVectors];
@@ -164,7 +175,18 @@ void tile(const char* w, int64_t row_stride_bytes, const float* const* x, int64_
                 }
             }
         }
+        i += Step::kValues;
+        w += Step::kBytes;
+    };
+    while (i + kSteps * Step::kValues <= k) {
+#pragma GCC unroll 4
+        for (int r = 0; r < R; ++r) {
+            if (ahead != 0) V::prefetch(w + r * row_stride_bytes + ahead);
+        }
+#pragma GCC unroll 4
+        for (int64_t j = 0; j < kSteps; ++j) step();
     }
+    while (i + Step::kValues <= k) step();
     if (i < k) {
         for (int r = 0; r < R; ++r) {
             const F values = Step::load_partial(w + r * row_stride_bytes, k - i);
@@ -180,13 +202,14 @@ void tile(const char* w, int64_t row_stride_bytes, const float* const* x, int64_
 
 template <class V, class Step, int R>
 void tiles(const char* w, int64_t row_stride_bytes, const float* const* x, int64_t tokens, int64_t x_offset,
-           int64_t k, typename V::F* sums) {
+           int64_t k, int64_t ahead, typename V::F* sums) {
     for (int64_t t = 0; t < tokens; t += kTokenTile, sums += R * kTokenTile) {
         switch (tokens - t) {
-            case 1: tile<V, Step, R, 1>(w, row_stride_bytes, x + t, x_offset, k, sums); break;
-            case 2: tile<V, Step, R, 2>(w, row_stride_bytes, x + t, x_offset, k, sums); break;
-            default: tile<V, Step, R, 3>(w, row_stride_bytes, x + t, x_offset, k, sums); break;
+            case 1: tile<V, Step, R, 1>(w, row_stride_bytes, x + t, x_offset, k, ahead, sums); break;
+            case 2: tile<V, Step, R, 2>(w, row_stride_bytes, x + t, x_offset, k, ahead, sums); break;
+            default: tile<V, Step, R, 3>(w, row_stride_bytes, x + t, x_offset, k, ahead, sums); break;
         }
+        ahead = 0;  // the first tile asked for all of it
     }
 }
 
@@ -229,6 +252,7 @@ void panel(const MultiplyArgs& args, int64_t row, int64_t first, int64_t tokens,
     typename V::F sums[size_t{kTokenChunk * R}];
     for (int64_t i = 0; i < (tokens + kTokenTile - 1) / kTokenTile * kTokenTile * R; ++i) sums[i] = V::zero();
     const char* weight = static_cast<const char*>(args.weight) + row * args.row_stride_bytes;
+    const int64_t ahead = prefetch_distance(R * args.row_stride_bytes);
     const bool unpack = Step::kVectors > 1 && tokens >= kUnpackFrom;
     for (int64_t begin = 0; begin < args.k; begin += kKBlock) {
         const int64_t n = args.k - begin < kKBlock ? args.k - begin : kKBlock;
@@ -238,9 +262,9 @@ void panel(const MultiplyArgs& args, int64_t row, int64_t first, int64_t tokens,
             for (int r = 0; r < R; ++r)
                 dequantise<V, Step>(w + r * args.row_stride_bytes, n, unpacked + r * kKBlock);
             tiles<V, StepF32<V>, R>(reinterpret_cast<const char*>(unpacked), kKBlock * 4, x, tokens, begin, n,
-                                    sums);
+                                    0, sums);
         } else {
-            tiles<V, Step, R>(w, args.row_stride_bytes, x, tokens, begin, n, sums);
+            tiles<V, Step, R>(w, args.row_stride_bytes, x, tokens, begin, n, ahead, sums);
         }
     }
     float dots[size_t{kTokenChunk * R}];
@@ -283,10 +307,10 @@ void key_scores(const float* q, const char* keys, int64_t stride_bytes, int32_t 
         const int32_t count = n - j < kRowTile ? n - j : static_cast<int32_t>(kRowTile);
         for (int r = 0; r < kRowTile; ++r) sums[r * kTokenTile] = V::zero();
         if (count == kRowTile) {
-            tile<V, Step, kRowTile, 1>(keys + j * stride_bytes, stride_bytes, x, 0, dim, sums);
+            tile<V, Step, kRowTile, 1>(keys + j * stride_bytes, stride_bytes, x, 0, dim, 0, sums);
         } else {
             for (int32_t r = 0; r < count; ++r) {
-                tile<V, Step, 1, 1>(keys + (j + r) * stride_bytes, stride_bytes, x, 0, dim,
+                tile<V, Step, 1, 1>(keys + (j + r) * stride_bytes, stride_bytes, x, 0, dim, 0,
                                     sums + r * kTokenTile);
             }
         }

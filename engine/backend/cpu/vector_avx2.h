@@ -18,6 +18,7 @@ struct Avx2 {
     OSTAL_INLINE F set1(float x) { return _mm256_set1_ps(x); }
     OSTAL_INLINE F load(const float* p) { return _mm256_loadu_ps(p); }
     OSTAL_INLINE void store(float* p, F x) { _mm256_storeu_ps(p, x); }
+    OSTAL_INLINE void prefetch(const char* p) { _mm_prefetch(p, _MM_HINT_T0); }  // p may be anywhere
     // The first n < 8 values, zeros behind them; nothing else is touched.
     OSTAL_INLINE __m256i mask(int64_t n) {
         const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
