@@ -30,8 +30,11 @@ std::optional<std::string_view> refused_format(ByteSpan first_bytes) {
         Magic{"fmgg"sv, "a GGML file of before GGUF"sv},
     };
     const std::string_view text = as_text(first_bytes);
-    // PROTO opcode with protocol 2 to 5, as pickle and torch.save write it (CPython Lib/pickle.py).
-    if (text.size() >= 2 && text[0] == '\x80' && text[1] >= 2 && text[1] <= 5) return "a Python pickle";
+    // PROTO opcode with protocol 2 to 5, as pickle and torch.save write it (CPython Lib/pickle.py); but the
+    // length of a safetensors header may begin with the same two bytes.
+    const bool proto = text.size() >= 2 && text[0] == '\x80' && text[1] >= 2 && text[1] <= 5;
+    const bool safetensors = text.size() >= 9 && text.substr(4, 5) == "\0\0\0\0{"sv;
+    if (proto && !safetensors) return "a Python pickle";
     for (const Magic& magic : kMagics) {
         if (text.starts_with(magic.bytes)) return magic.name;
     }
