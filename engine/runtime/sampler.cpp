@@ -6,24 +6,14 @@
 
 #include "base/check.h"
 #include "engine/runtime/philox.h"
+#include "engine/runtime/softmax.h"
 
 namespace ostal::engine {
 namespace {
 
-// The id of the highest logit, the lowest among equals.
 Result<TokenId> highest(std::span<const float> logits) {
-    std::size_t best = 0;
-    bool broken = false;
-    for (std::size_t i = 0; i < logits.size(); ++i) {
-        // False for NaN and +inf alike.
-        broken = broken || !(logits[i] <= std::numeric_limits<float>::max());
-        if (logits[i] > logits[best]) best = i;
-    }
-    if (broken) return fail(Code::kInternal, "the model gave a logit that is not a number or infinite");
-    if (logits[best] == -std::numeric_limits<float>::infinity()) {
-        return fail(Code::kInternal, "the model gave no token a probability above zero");
-    }
-    return static_cast<TokenId>(best);
+    if (const auto best = highest_logit(logits)) return *best;
+    return fail(Code::kInternal, "the model gave a logit that is not a number or infinite, or no finite one");
 }
 
 double uniform(const DrawKey& key) {
@@ -33,22 +23,48 @@ double uniform(const DrawKey& key) {
                           {static_cast<std::uint32_t>(key.seed), static_cast<std::uint32_t>(key.seed >> 32U)});
 }
 
+// Picks from a list of weights by one uniform draw: weight(i) and id(i) for i in [0, count).
+template <typename Weight, typename Id>
+TokenId pick(std::size_t count, double target, Weight weight, Id id) {
+    double sum = 0.0;
+    TokenId last = -1;  // the last that can be drawn: rounding may leave `sum` below `target`
+    for (std::size_t i = 0; i < count; ++i) {
+        if (weight(i) <= 0.0F) continue;
+        last = id(i);
+        sum += static_cast<double>(weight(i));
+        if (target < sum) break;
+    }
+    CHECK_GE(last, 0);  // the best token's weight is 1
+    return last;
+}
+
 }  // namespace
 
 Sampler::Sampler(std::int32_t vocab_size) : vocab_size_(static_cast<std::size_t>(vocab_size)) {
     CHECK_GT(vocab_size, 0);
+    weights_.resize(vocab_size_);
     candidates_.reserve(vocab_size_);
 }
 
 bool Sampler::ranks_before(const Candidate& a, const Candidate& b) {
-    return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+    return a.value != b.value ? a.value > b.value : a.id < b.id;
 }
 
-void Sampler::keep_first(std::size_t n) {
-    if (n >= candidates_.size()) return;
-    const auto nth = candidates_.begin() + static_cast<std::ptrdiff_t>(n);
-    std::nth_element(candidates_.begin(), nth, candidates_.end(), ranks_before);
-    candidates_.erase(nth, candidates_.end());
+void Sampler::take_highest(std::span<const float> logits, std::size_t count) {
+    candidates_.clear();
+    // A heap of the best so far, the worst of them on top: after the first of the row hardly any enters it.
+    for (std::size_t i = 0; i < logits.size(); ++i) {
+        const Candidate candidate{logits[i], static_cast<TokenId>(i)};
+        if (candidates_.size() < count) {
+            candidates_.push_back(candidate);
+            std::push_heap(candidates_.begin(), candidates_.end(), ranks_before);
+        } else if (candidate.value > candidates_.front().value) {  // among equals the earlier id stays
+            std::pop_heap(candidates_.begin(), candidates_.end(), ranks_before);
+            candidates_.back() = candidate;
+            std::push_heap(candidates_.begin(), candidates_.end(), ranks_before);
+        }
+    }
+    std::sort_heap(candidates_.begin(), candidates_.end(), ranks_before);
 }
 
 Result<TokenId> Sampler::sample(std::span<const float> logits, const SamplingParams& params,
@@ -59,46 +75,37 @@ Result<TokenId> Sampler::sample(std::span<const float> logits, const SamplingPar
     if (params.temperature == 0.0 || params.top_k == 1) return best;
 
     const float max = logits[static_cast<std::size_t>(best)];
-    candidates_.clear();
-    for (std::size_t i = 0; i < logits.size(); ++i) {
-        candidates_.push_back({logits[i], static_cast<TokenId>(i), 0.0});
-    }
-    if (params.top_k > 0) {
-        keep_first(static_cast<std::size_t>(params.top_k));
-        // One order for the sums below, whatever the selection left.
-        std::sort(candidates_.begin(), candidates_.end(), ranks_before);
-    }
+    // Bounded, so that a tiny temperature is a sharp choice and not 0 * infinity.
+    const auto inverse_temperature = static_cast<float>(std::min(1.0 / params.temperature, 1e30));
+    const bool cut_by_k = params.top_k > 0 && static_cast<std::size_t>(params.top_k) < vocab_size_;
     double total = 0.0;
-    for (Candidate& candidate : candidates_) {
-        const double distance = static_cast<double>(candidate.logit) - static_cast<double>(max);
-        candidate.weight = std::exp(distance / params.temperature);
-        total += candidate.weight;
+    if (cut_by_k) {
+        take_highest(logits, static_cast<std::size_t>(params.top_k));
+        const std::span<float> weights = std::span(weights_).first(candidates_.size());
+        for (std::size_t i = 0; i < candidates_.size(); ++i) weights[i] = candidates_[i].value;
+        total = softmax_weights(weights, max, inverse_temperature, weights);
+        for (std::size_t i = 0; i < candidates_.size(); ++i) candidates_[i].value = weights[i];
+    } else {
+        total = softmax_weights(logits, max, inverse_temperature, weights_);
+        if (params.top_p == 1.0) {
+            return pick(vocab_size_, uniform(key) * total, [&](std::size_t i) { return weights_[i]; },
+                        [](std::size_t i) { return static_cast<TokenId>(i); });
+        }
+        // Tokens below (1 - top_p) / V of the mass make less than 1 - top_p together: the nucleus is without them.
+        const auto negligible =
+            static_cast<float>((1.0 - params.top_p) / static_cast<double>(vocab_size_) * total * 0.999);
+        candidates_.clear();
+        for (std::size_t i = 0; i < vocab_size_; ++i) {
+            if (weights_[i] >= negligible) candidates_.push_back({weights_[i], static_cast<TokenId>(i)});
+        }
     }
-    if (params.top_p < 1.0) {
-        candidates_.resize(nucleus_size(params.top_p, total), Candidate{});
-        total = 0.0;
-        for (const Candidate& candidate : candidates_) total += candidate.weight;
-    }
-
-    const double target = uniform(key) * total;
-    double sum = 0.0;
-    const Candidate* last = nullptr;  // the last that can be drawn: rounding may leave `sum` below `target`
-    for (const Candidate& candidate : candidates_) {
-        if (candidate.weight <= 0.0) continue;
-        last = &candidate;
-        sum += candidate.weight;
-        if (target < sum) break;
-    }
-    CHECK(last != nullptr);  // the best token's weight is 1
-    return last->id;
+    if (params.top_p < 1.0) total = cut_to_nucleus(params.top_p * total);
+    return pick(candidates_.size(), uniform(key) * total, [&](std::size_t i) { return candidates_[i].value; },
+                [&](std::size_t i) { return candidates_[i].id; });
 }
 
-// Sorts what the nucleus needs to the front, by rank, and says how many tokens it has.
-std::size_t Sampler::nucleus_size(double top_p, double total) {
-    // Tokens below (1 - top_p) / V of the mass make less than 1 - top_p together: the nucleus is without them.
-    const double negligible = (1.0 - top_p) / static_cast<double>(vocab_size_) * total;
-    std::erase_if(candidates_, [&](const Candidate& c) { return c.weight < negligible; });
-    const double wanted = top_p * total;
+// Leaves the candidates (their values are weights) of the nucleus, by rank, and returns their sum.
+double Sampler::cut_to_nucleus(double wanted) {
     // Growing prefixes: a nucleus is mostly short, sorting the whole vocabulary is dear.
     for (std::size_t prefix = 64;; prefix *= 8) {
         const std::size_t sorted = std::min(prefix, candidates_.size());
@@ -109,10 +116,12 @@ std::size_t Sampler::nucleus_size(double top_p, double total) {
         std::sort(candidates_.begin(), border, ranks_before);
         double sum = 0.0;
         for (std::size_t i = 0; i < sorted; ++i) {
-            sum += candidates_[i].weight;
-            if (sum >= wanted) return i + 1;
+            sum += static_cast<double>(candidates_[i].value);
+            if (sum >= wanted || i + 1 == candidates_.size()) {
+                candidates_.resize(i + 1);
+                return sum;
+            }
         }
-        if (sorted == candidates_.size()) return sorted;
     }
 }
 
@@ -122,19 +131,12 @@ Result<double> Sampler::log_probs(std::span<const float> logits, TokenId chosen,
     CHECK(chosen >= 0 && static_cast<std::size_t>(chosen) < vocab_size_);
     CHECK_LE(top.size(), vocab_size_);
     OSTAL_TRY(const TokenId best, highest(logits));
-    const auto max = static_cast<double>(logits[static_cast<std::size_t>(best)]);
-    double total = 0.0;
-    for (const float logit : logits) total += std::exp(static_cast<double>(logit) - max);
-    const double log_total = max + std::log(total);
+    const float max = logits[static_cast<std::size_t>(best)];
+    const double log_total = static_cast<double>(max) + std::log(softmax_weights(logits, max, 1.0F, weights_));
     if (!top.empty()) {
-        candidates_.clear();
-        for (std::size_t i = 0; i < logits.size(); ++i) {
-            candidates_.push_back({logits[i], static_cast<TokenId>(i), 0.0});
-        }
-        keep_first(top.size());
-        std::sort(candidates_.begin(), candidates_.end(), ranks_before);
+        take_highest(logits, top.size());
         for (std::size_t i = 0; i < top.size(); ++i) {
-            top[i] = {candidates_[i].id, static_cast<double>(candidates_[i].logit) - log_total};
+            top[i] = {candidates_[i].id, static_cast<double>(candidates_[i].value) - log_total};
         }
     }
     return static_cast<double>(logits[static_cast<std::size_t>(chosen)]) - log_total;

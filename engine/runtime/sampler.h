@@ -4,7 +4,7 @@
 //   1. temperature: logits / temperature. 0 is greedy and ends here: the highest logit, the lowest id among
 //      equals.
 //   2. top_k: the top_k highest logits stay (0: all); among equals the lower id.
-//   3. softmax over what stayed, in double.
+//   3. softmax over what stayed: float weights (softmax.h), summed in double.
 //   4. top_p: the shortest list of tokens, by falling probability and then rising id, whose probabilities sum
 //      to at least top_p; at least one token (nucleus sampling: Holtzman et al., "The Curious Case of Neural
 //      Text Degeneration", ICLR 2020, section 3.1).
@@ -40,26 +40,25 @@ public:
     explicit Sampler(std::int32_t vocab_size);
 
     // `logits`: [V] float32; -inf means "never". kInternal when one is NaN or +inf, or all are -inf: the model or
-    // a kernel is broken. O(V), and O(n log n) in the n tokens that top_p has to order.
+    // a kernel is broken. O(V), and O(n log n) in the n tokens that top_k and top_p keep.
     Result<TokenId> sample(std::span<const float> logits, const SamplingParams& params, const DrawKey& key);
 
     // Log-probability of `chosen` under the model's own distribution (temperature 1, nothing cut), and in `top`
-    // the top.size() most likely tokens, falling, equals by rising id. kInternal as sample().
+    // the top.size() most likely tokens, falling, equals by rising id; exact to 1e-6. kInternal as sample().
     Result<double> log_probs(std::span<const float> logits, TokenId chosen, std::span<TokenLogProb> top);
 
 private:
     struct Candidate {
-        float logit;
+        float value;  // a logit, later a weight: exp((logit - max) / temperature)
         TokenId id;
-        double weight;  // exp((logit - max) / temperature)
     };
     static bool ranks_before(const Candidate& a, const Candidate& b);
-    // Reorders so that the first n candidates are those that rank first (in any order).
-    void keep_first(std::size_t n);
-    std::size_t nucleus_size(double top_p, double total);
+    void take_highest(std::span<const float> logits, std::size_t count);
+    double cut_to_nucleus(double wanted);
 
     std::size_t vocab_size_;
-    std::vector<Candidate> candidates_;  // capacity V
+    std::vector<float> weights_;         // [V]
+    std::vector<Candidate> candidates_;  // capacity V; what top_k and top_p left, by rank
 };
 
 }  // namespace ostal::engine
