@@ -36,6 +36,10 @@ if(MOLD)
     target_link_options(ostal_options INTERFACE -fuse-ld=mold)
 endif()
 
+if(OSTAL_SANITIZE)
+    # g++ 12 reports false -Wmaybe-uninitialized in code that a sanitizer instrumented (GCC manual, -fsanitize).
+    target_compile_options(ostal_options INTERFACE -Wno-maybe-uninitialized)
+endif()
 if(OSTAL_SANITIZE STREQUAL "address")
     target_compile_options(ostal_options INTERFACE
         -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
