@@ -6,11 +6,15 @@
 //   name})); OSTAL_TRY(const auto rows, tx.query<Id, std::string>("SELECT id,
 //   name FROM users WHERE tenant = ?", {tenant})); OSTAL_TRYV(tx.commit());
 //
+// Sessions are Poco::Data's; statements use SQLite's own interface through the session's handle, since Poco
+// binds an empty BLOB as NULL, cuts text at a NUL and reads a column of a wrong type as 0.
+//
 // Errors: kConflict for a violated constraint, kNoSpace for a full disk,
 // kIntegrity for a damaged file or a column of another type than asked for,
 // kUnavailable when another process holds the lock, kIo, kInternal.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <initializer_list>
@@ -57,6 +61,8 @@ private:
 using Parameters = std::vector<Parameter>;
 
 namespace detail {
+struct DatabaseState;
+struct DatabaseSession;
 struct ColumnType {
     enum Kind { kInteger, kText, kBlob } kind;
 };
@@ -102,9 +108,6 @@ struct Column<std::optional<T>> {
 };
 }  // namespace detail
 
-struct DatabaseState;
-struct Session;
-
 // One transaction. Dropped without commit() it is rolled back. It belongs to
 // the thread that began it, which must not begin another on the same database
 // before this one ends (CHECKed for writes).
@@ -129,12 +132,12 @@ public:
 
 private:
     friend class Database;
-    Transaction(DatabaseState& database, Session* session, bool writes);
+    Transaction(detail::DatabaseState& database, detail::DatabaseSession* session, bool writes);
     Result<std::vector<detail::Cells>> run_query(std::string_view sql, const Parameters& parameters,
                                                  std::span<const detail::ColumnType> types);
     void end();
-    DatabaseState* database_;
-    Session* session_;
+    detail::DatabaseState* database_;  // null after commit, rollback and move
+    detail::DatabaseSession* session_;
     bool writes_;
 };
 
@@ -176,8 +179,8 @@ public:
     Status copy_to(const std::string& path);
 
 private:
-    explicit Database(std::unique_ptr<DatabaseState> state);
-    std::unique_ptr<DatabaseState> state_;
+    explicit Database(std::unique_ptr<detail::DatabaseState> state);
+    std::unique_ptr<detail::DatabaseState> state_;
 };
 
 template <typename... T>
