@@ -49,10 +49,7 @@ void Connection::start() {
 }
 
 void Connection::drain() {
-    inbox_->post([](Connection& connection) {
-        connection.is_draining_ = true;
-        connection.event_.notify();
-    });
+    inbox_->post([](Connection& connection) { connection.event_.notify(); });
 }
 
 void Connection::cut() {
@@ -122,7 +119,6 @@ asio::awaitable<void> Connection::serve() {
         if (thrown) self->client_left();
         self->event_.notify();
     });
-    is_draining_ = is_draining_ || core_.draining();
     for (;;) {
         const bool goes_on = co_await exchange();
         if (!goes_on) break;
@@ -200,7 +196,7 @@ asio::awaitable<Connection::Outcome> Connection::read_header() {
         if (step == RequestReader::Step::kHeader) co_return Outcome::kReady;
         if (step == RequestReader::Step::kFault) co_return Outcome::kFault;
         const bool is_idle = reader_.empty();
-        if (is_idle && is_draining_) co_return Outcome::kEnd;
+        if (is_idle && core_.draining()) co_return Outcome::kEnd;
         if (!is_idle && !header_deadline) header_deadline = steady_clock::now() + limits_.header;
         const SteadyTime deadline = is_idle ? idle_deadline : *header_deadline;
         const bool is_awake = co_await event_.wait_until(deadline);

@@ -45,7 +45,7 @@ public:
     Connection(Core& core, asio::any_io_executor strand, std::shared_ptr<ByteStream> stream, Peer peer);
     // Runs it to its end; it keeps itself alive.
     void start();
-    // Thread-safe. After the request under way, or at once when there is none.
+    // Thread-safe. Looks at Core::draining(): it ends after the request under way, or at once without one.
     void drain();
     // Thread-safe. At once.
     void cut();
@@ -107,7 +107,6 @@ private:
     bool stop_reading_ = false;
     bool pump_runs_ = false;
     bool is_writing_ = false;     // serve() waits for the kernel to take bytes
-    bool is_draining_ = false;
 
     // The request under way.
     std::uint64_t exchange_ = 0;  // answers to earlier ones are not for this

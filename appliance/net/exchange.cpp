@@ -208,7 +208,7 @@ std::function<void()> Connection::make_waker() {
 asio::awaitable<bool> Connection::write_answer(Response response) {
     if (cancellation_) cancellation_->finish();
     cancellation_.reset();
-    keep_alive_ = keep_alive_ && !response.close && !is_draining_;
+    keep_alive_ = keep_alive_ && !response.close && !core_.draining();
     std::string out = make_head(response);
     if (has_no_body(response, framing())) {
         response.stream.reset();
@@ -256,7 +256,10 @@ asio::awaitable<bool> Connection::write_all(std::string_view bytes) {
         is_writing_ = true;
         const bool is_written = co_await stream_->write(piece, limits_.write);
         is_writing_ = false;
-        if (!is_written) co_return false;
+        if (!is_written) {
+            peer_gone_ = true;
+            co_return false;
+        }
         bytes.remove_prefix(piece.size());
     }
     co_return !peer_gone_;
