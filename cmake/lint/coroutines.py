@@ -69,9 +69,9 @@ def in_catch(text, position):
 def check(name, text):
     problems = []
     text = without_comments_and_strings(text)
-    for number, statement, _ in statements(text):
+    for number, statement, end in statements(text):
         if "co_await" in statement:
-            problem = problem_of(statement)
+            problem = problem_of(statement) if end == ";" else "no co_await in a brace list or a condition"
             number += len(statement[: len(statement) - len(statement.lstrip())].split("\n")) - 1
             if problem:
                 problems.append(f"{name}:{number}: {problem}")
