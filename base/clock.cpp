@@ -1,5 +1,7 @@
 #include "base/clock.h"
 
+#include <charconv>
+#include <chrono>
 #include <cstdio>
 #include <ctime>
 
@@ -32,6 +34,24 @@ std::string to_rfc3339(std::int64_t wall_us) {
                   parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec,
                   static_cast<long long>(fraction));
     return text;
+}
+
+Result<std::int64_t> from_rfc3339(std::string_view text) {
+    const auto number = [&](std::size_t at, std::size_t length) {
+        int value = -1;
+        if (text.size() >= at + length) std::from_chars(text.data() + at, text.data() + at + length, value);
+        return value;
+    };
+    const std::chrono::year_month_day date{std::chrono::year(number(0, 4)),
+                                           std::chrono::month(static_cast<unsigned>(number(5, 2))),
+                                           std::chrono::day(static_cast<unsigned>(number(8, 2)))};
+    if (date.ok() && number(0, 4) >= 1970) {
+        const std::int64_t seconds = std::chrono::sys_seconds(std::chrono::sys_days(date)).time_since_epoch().count() +
+                                     number(11, 2) * 3600 + number(14, 2) * 60 + number(17, 2);
+        const std::int64_t wall_us = seconds * 1'000'000 + number(20, 6);
+        if (to_rfc3339(wall_us) == text) return wall_us;
+    }
+    return fail(Code::kInvalidArgument, "not a time of the form 2026-11-23T20:51:00.000001Z");
 }
 
 }  // namespace ostal

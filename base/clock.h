@@ -4,6 +4,9 @@
 #include <atomic>
 #include <cstdint>
 #include <string>
+#include <string_view>
+
+#include "base/result.h"
 
 namespace ostal {
 
@@ -43,5 +46,7 @@ private:
 
 // RFC 3339, UTC, six fraction digits: 2026-11-23T20:51:00.000001Z
 std::string to_rfc3339(std::int64_t wall_us);
+// The strict inverse, years 1970 to 9999: kInvalidArgument for any other spelling.
+Result<std::int64_t> from_rfc3339(std::string_view text);
 
 }  // namespace ostal

@@ -27,10 +27,10 @@ public:
     virtual std::string origin() const = 0;
     virtual std::array<std::uint8_t, 32> public_key() const = 0;
     virtual Result<std::array<std::uint8_t, 64>> sign(ByteSpan message) = 0;
-    // Writes the current k.
-    virtual Status load_mac_key(Secret<32>& out) = 0;
-    // Durably replaces k (and adds one to its counter). After a crash the old or the new k is there.
-    virtual Status store_mac_key(const Secret<32>& next) = 0;
+    // The current k, and how many were before it.
+    virtual Status load_mac_key(Secret<32>& key, std::uint64_t& counter) = 0;
+    // Durably replaces k by `next`, number `counter`. After a crash the old or the new one is there.
+    virtual Status store_mac_key(const Secret<32>& next, std::uint64_t counter) = 0;
 };
 
 }  // namespace ostal::security

@@ -5,14 +5,13 @@
 // object, decision, policy_version, approvals, model, model_digest, tokens_in, tokens_out, status, detail,
 // prev. All members are always present; "" and 0 mean "does not apply".
 //
-// Values that came from clients are made harmless on the way in: invalid UTF-8, control characters (C0,
-// DEL, C1), line and paragraph separators, bidirectional and zero-width formatting, tag characters and
-// non-characters are written as visible text `\u{202e}`, a backslash as `\\`; each field is cut at its
-// limit with a note of the bytes it had. A record therefore never breaks a line or a terminal, however it
+// Values that came from clients are made harmless before they enter a record (bounded()): control characters
+// (C0, DEL, C1), line and paragraph separators, bidirectional and zero-width formatting, tag characters and
+// non-characters become visible text `\u{202e}`, broken UTF-8 `\x{ff}`, a backslash `\\`; each field is cut at
+// its limit with a note of the bytes it had. A record therefore never breaks a line or a terminal, however it
 // is shown.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -20,6 +19,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "security/crypto/hash.h"
 
 namespace ostal::security {
 
@@ -53,8 +53,6 @@ struct AuditRecord {
     std::string detail;         // reason of a denial, error code, count: for people, never parsed
 };
 
-using LeafHash = std::array<std::uint8_t, 32>;
-
 // The log's half.
 struct StoredRecord {
     AuditRecord record;
@@ -62,18 +60,19 @@ struct StoredRecord {
     std::int64_t time_us = 0;    // wall clock
     std::int64_t boottime_us = 0;
     std::uint32_t approvals = 0; // approvals.required when it was written; 0 while sealed
-    LeafHash prev{};             // leaf hash of the record before; zeros for seq 0
+    Digest32 prev{};             // leaf hash of the record before; zeros for seq 0
 };
 
-// Text of a record; its fields are bounded and made harmless first. Never longer than kMaxRecordBytes.
+// The record with every text harmless and within its field's limit, and every number below 2^53.
+AuditRecord bounded(AuditRecord record);
+// Text of a record whose caller's half is bounded(). Never longer than kMaxRecordBytes (CHECKed).
 std::string encode_record(const StoredRecord& stored);
 // The strict inverse: kInvalidArgument unless the text is exactly what encode_record writes.
 Result<StoredRecord> parse_record(std::string_view text);
 
-// SHA-256(0x00 || record): the leaf of RFC 6962 section 2.1.
-LeafHash leaf_hash(std::string_view record);
-
-// `text` made harmless and cut to at most `limit_bytes` bytes (limit_bytes >= 64).
+// `text` made harmless and cut to at most `limit_bytes` bytes (limit_bytes >= 32).
 std::string safe_text(std::string_view text, std::size_t limit_bytes);
+// Valid UTF-8 without a character that safe_text() replaces (a backslash is not one of them here).
+bool is_safe_text(std::string_view text);
 
 }  // namespace ostal::security
