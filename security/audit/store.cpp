@@ -16,7 +16,8 @@ std::size_t AuditStore::room() const { return kTileWidth - wal_records_; }
 
 Status AuditStore::write(std::span<const AuditRecord> records, std::uint32_t approvals) {
     if (dirty_) return fail(Code::kUnavailable, "the audit log waits for repair after a failed write");
-    CHECK(!records.empty() && records.size() <= room());
+    CHECK_GT(records.size(), 0U);
+    CHECK_LE(records.size(), room());
     Bytes frames;
     std::vector<Digest32> leaves;
     for (const AuditRecord& record : records) {

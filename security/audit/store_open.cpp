@@ -223,7 +223,8 @@ Status AuditStore::record_cut() {
     record.detail = cut_detail_;
     OSTAL_TRYV(write({&record, 1}, 0));
     OSTAL_TRYV(wal_->truncate(wal_bytes_));
-    return wal_->fsync();
+    OSTAL_TRYV(wal_->fsync());
+    return rotate();
 }
 
 }  // namespace ostal::security

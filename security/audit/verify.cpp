@@ -243,7 +243,8 @@ void Verifier::parse_range(std::uint64_t first, std::uint64_t last) {
         if (!stored) continue;
         position.well_formed = stored->seq == i;
         position.prev = stored->prev;
-        if (i > 0) positions_[i - 1].chained = stored->prev;
+        // A record out of its place is no witness of the one before.
+        if (i > 0 && position.well_formed) positions_[i - 1].chained = stored->prev;
     }
 }
 
