@@ -25,7 +25,78 @@ CREATE TABLE deks(
 )sql"}};
 
 // A module that keeps rows adds its tables here, as the next number.
-constexpr std::array<Migration, 0> kOstal{};
+constexpr std::array kOstal{
+    // Identity. `name_key` is the name as it is compared; `mac` the row MAC; table_macs holds one MAC a table.
+    Migration{1, 1, R"sql(
+CREATE TABLE table_macs(name TEXT PRIMARY KEY, mac BLOB NOT NULL CHECK (length(mac) = 32)) STRICT, WITHOUT ROWID;
+CREATE TABLE instance_policy(
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    approvals INTEGER NOT NULL CHECK (approvals IN (1, 2)),
+    mac BLOB NOT NULL) STRICT;
+CREATE TABLE tenants(
+    id BLOB PRIMARY KEY CHECK (length(id) = 16),
+    name TEXT NOT NULL,
+    name_key TEXT NOT NULL UNIQUE,
+    disabled INTEGER NOT NULL CHECK (disabled IN (0, 1)),
+    created_us INTEGER NOT NULL,
+    mac BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE projects(
+    id BLOB PRIMARY KEY CHECK (length(id) = 16),
+    tenant BLOB NOT NULL REFERENCES tenants(id),
+    name TEXT NOT NULL,
+    name_key TEXT NOT NULL,
+    disabled INTEGER NOT NULL CHECK (disabled IN (0, 1)),
+    created_us INTEGER NOT NULL,
+    mac BLOB NOT NULL,
+    UNIQUE (tenant, name_key)) STRICT, WITHOUT ROWID;
+CREATE TABLE users(
+    id BLOB PRIMARY KEY CHECK (length(id) = 16),
+    tenant BLOB NOT NULL REFERENCES tenants(id),
+    name TEXT NOT NULL,
+    name_key TEXT NOT NULL UNIQUE,
+    disabled INTEGER NOT NULL CHECK (disabled IN (0, 1)),
+    created_us INTEGER NOT NULL,
+    password TEXT NOT NULL,
+    password_changed_us INTEGER NOT NULL,
+    mac BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE role_assignments(
+    id BLOB PRIMARY KEY CHECK (length(id) = 16),
+    user BLOB NOT NULL REFERENCES users(id),
+    role TEXT NOT NULL,
+    tenant BLOB NOT NULL CHECK (length(tenant) = 16),
+    project BLOB NOT NULL CHECK (length(project) = 16),
+    created_us INTEGER NOT NULL,
+    withdrawn_us INTEGER NOT NULL,
+    mac BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX role_assignments_user ON role_assignments(user);
+CREATE TABLE model_grants(
+    id BLOB PRIMARY KEY CHECK (length(id) = 16),
+    tenant BLOB NOT NULL REFERENCES tenants(id),
+    project BLOB NOT NULL REFERENCES projects(id),
+    model TEXT NOT NULL,
+    created_us INTEGER NOT NULL,
+    withdrawn_us INTEGER NOT NULL,
+    mac BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX model_grants_project ON model_grants(project, model);
+CREATE TABLE api_keys(
+    id BLOB PRIMARY KEY CHECK (length(id) = 16),
+    tenant BLOB NOT NULL REFERENCES tenants(id),
+    project BLOB NOT NULL REFERENCES projects(id),
+    created_by BLOB NOT NULL CHECK (length(created_by) = 16),
+    name TEXT NOT NULL,
+    environment TEXT NOT NULL CHECK (environment IN ('live', 'test')),
+    lookup TEXT NOT NULL UNIQUE,
+    secret_mac BLOB NOT NULL CHECK (length(secret_mac) = 32),
+    scopes TEXT NOT NULL,
+    models TEXT NOT NULL,
+    created_us INTEGER NOT NULL,
+    expires_us INTEGER NOT NULL,
+    revoked_us INTEGER NOT NULL,
+    last_used_us INTEGER NOT NULL,
+    mac BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX api_keys_project ON api_keys(project);
+)sql"},
+};
 
 }  // namespace
 
