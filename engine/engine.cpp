@@ -135,8 +135,8 @@ Result<std::unique_ptr<Engine>> Engine::load(const EngineConfig& config, const W
                      {"model_context", std::to_string(model.context)}});
     }
     OSTAL_TRY(auto cache, KvCache::create(shape));
-    OSTAL_TRY(auto scratch, Scratch::create(model, config.max_sequences + config.step_token_budget,
-                                            config.max_sequences));
+    OSTAL_TRY(auto scratch,
+              Scratch::create(model, config.max_sequences + config.step_token_budget, config.max_sequences));
     OSTAL_TRY(auto weights, load_weights(source, files, threads));
 
     StepLoopOptions options;

@@ -17,17 +17,17 @@
 namespace ostal::engine {
 
 struct EngineStats {
-    std::int64_t waiting = 0;            // requests not yet started
-    std::int64_t running = 0;            // sequences with KV blocks
-    std::int64_t paused = 0;             // of those, whose sink is full
+    std::int64_t waiting = 0;  // requests not yet started
+    std::int64_t running = 0;  // sequences with KV blocks
+    std::int64_t paused = 0;   // of those, whose sink is full
     std::int64_t kv_blocks_total = 0;
     std::int64_t kv_blocks_free = 0;
     std::int64_t prompt_tokens = 0;      // prefilled since load
     std::int64_t completion_tokens = 0;  // generated since load
     std::int64_t steps = 0;
-    std::int64_t preemptions = 0;        // sequences that gave their KV blocks to older ones and were recomputed
-    // When the scheduler thread last began a turn. It turns at least once a second, so a value older than that and
-    // the longest step means that it hangs.
+    std::int64_t preemptions = 0;  // sequences that gave their KV blocks to older ones and were recomputed
+    // When the scheduler thread last began a turn. It turns at least once a second, so a value older than
+    // that and the longest step means that it hangs.
     std::int64_t last_step_mono_us = 0;
 };
 
@@ -45,8 +45,8 @@ public:
     virtual const Tokenizer& tokenizer() const = 0;
 
     // Queues a request; events go to `sink` from the scheduler thread, the last one with `finish`.
-    // kContextLengthExceeded (both numbers in the message), kInvalidArgument (ids or parameters out of range, empty
-    // prompt), kUnavailable (reason "queue_full" or "draining"), kConflict (the id is in use).
+    // kContextLengthExceeded (both numbers in the message), kInvalidArgument (ids or parameters out of range,
+    // empty prompt), kUnavailable (reason "queue_full" or "draining"), kConflict (the id is in use).
     virtual Status submit(GenerationRequest request, std::shared_ptr<TokenSink> sink) = 0;
     // Ends the request at the next step; unknown ids are ignored.
     virtual void cancel(RequestId id) = 0;

@@ -72,7 +72,8 @@ protected:
     NullLog log_;
 };
 
-GenerationRequest random_request(SeededRandom& random, RequestId id, std::int32_t vocab, std::int32_t context) {
+GenerationRequest random_request(SeededRandom& random, RequestId id, std::int32_t vocab,
+                                 std::int32_t context) {
     GenerationRequest request;
     request.id = id;
     const auto prompt = 1 + random.below(static_cast<std::uint64_t>(context / 2));
@@ -108,7 +109,8 @@ TEST_F(EngineTest, EightAtOnceGetWhatEachGetsAlone) {
         for (const std::int32_t budget : {5, 64}) {
             // The smaller cache holds one sequence of full context and a little more: it preempts.
             for (const std::int64_t tokens : {176, 1024}) {
-                SCOPED_TRACE(testing::Message() << threads << " threads, budget " << budget << ", " << tokens);
+                SCOPED_TRACE(testing::Message()
+                             << threads << " threads, budget " << budget << ", " << tokens);
                 config.threads = threads;
                 config.step_token_budget = budget;
                 config.kv_cache_bytes = kv_bytes(spec, tokens);
@@ -116,9 +118,9 @@ TEST_F(EngineTest, EightAtOnceGetWhatEachGetsAlone) {
                 EXPECT_EQ(engine->info().context_length, 128);
                 std::vector<std::shared_ptr<CollectingSink>> sinks;
                 for (const auto& request : requests) {
-                    sinks.push_back(submit(*engine, request, request.id % 3 == 0
-                                                                 ? CollectingSink::often_full(request.id, 30)
-                                                                 : CollectingSink::Behaviour{}));
+                    sinks.push_back(submit(*engine, request,
+                                           request.id % 3 == 0 ? CollectingSink::often_full(request.id, 30)
+                                                               : CollectingSink::Behaviour{}));
                     if (random.below(3) == 0) (void)sinks[random.below(sinks.size())]->wait_for_tokens(2);
                 }
                 for (std::size_t i = 0; i < requests.size(); ++i) {
@@ -353,8 +355,8 @@ TEST_F(EngineTest, WhatCannotBeLoadedIsAnErrorOfItsKind) {
     EXPECT_EQ(code(good, source), Code::kUnsupported);
 }
 
-// A sink that copies nothing, so that what is counted is the engine's own. All threads are counted: the scheduler's,
-// the team's, and this test's, which sleeps meanwhile. It takes nothing before `open`.
+// A sink that copies nothing, so that what is counted is the engine's own. All threads are counted: the
+// scheduler's, the team's, and this test's, which sleeps meanwhile. It takes nothing before `open`.
 class CountingSink final : public TokenSink {
 public:
     explicit CountingSink(const std::atomic<bool>& open) : open_(open) {}

@@ -15,22 +15,22 @@ using RequestId = std::uint64_t;  // unique for the life of the process; chosen 
 // Order of application: temperature, top_k, top_p (runtime/sampler.h). temperature 0 is greedy: the highest
 // logit, the lowest id among equals.
 struct SamplingParams {
-    double temperature = 0.0;     // >= 0
-    double top_p = 1.0;           // (0, 1]
-    std::int32_t top_k = 0;       // 0: no limit
-    std::uint64_t seed = 0;       // the draw at a position depends on (seed, choice, position) alone
+    double temperature = 0.0;  // >= 0
+    double top_p = 1.0;        // (0, 1]
+    std::int32_t top_k = 0;    // 0: no limit
+    std::uint64_t seed = 0;    // the draw at a position depends on (seed, choice, position) alone
 };
 
 struct GenerationRequest {
     RequestId id = 0;
-    std::vector<TokenId> prompt;       // not empty; includes bos
-    std::int32_t max_tokens = 0;       // new tokens, >= 1; prompt + max_tokens <= context length
+    std::vector<TokenId> prompt;  // not empty; includes bos
+    std::int32_t max_tokens = 0;  // new tokens, >= 1; prompt + max_tokens <= context length
     SamplingParams sampling;
-    std::vector<std::string> stop;     // the text ends before the first of these; none is returned
-    std::vector<TokenId> stop_tokens;  // ends of turn, beside the model's eos
-    std::int64_t deadline_mono_us = 0; // by the engine's Clock; 0: none
-    // The answer goes on in the middle of the prompt's text (plain completion, an assistant message given as prefix):
-    // a leading space of SentencePiece's stays then. False: the answer is a text of its own.
+    std::vector<std::string> stop;      // the text ends before the first of these; none is returned
+    std::vector<TokenId> stop_tokens;   // ends of turn, beside the model's eos
+    std::int64_t deadline_mono_us = 0;  // by the engine's Clock; 0: none
+    // The answer goes on in the middle of the prompt's text (plain completion, an assistant message given as
+    // prefix): a leading space of SentencePiece's stays then. False: the answer is a text of its own.
     bool continues_text = false;
 };
 

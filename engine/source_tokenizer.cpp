@@ -41,12 +41,14 @@ Result<std::unique_ptr<Tokenizer>> load_any(const WeightSource& source, const Mo
         return tokenizer;
     }
     if (files.gguf() != nullptr) return load_from_gguf(*files.gguf());
-    return fail(Code::kInvalidArgument, "the model has no tokenizer: expected tokenizer.model or tokenizer.json");
+    return fail(Code::kInvalidArgument,
+                "the model has no tokenizer: expected tokenizer.model or tokenizer.json");
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Tokenizer>> load_source_tokenizer(const WeightSource& source, const ModelFiles& files) {
+Result<std::unique_ptr<Tokenizer>> load_source_tokenizer(const WeightSource& source,
+                                                         const ModelFiles& files) {
     OSTAL_TRY(auto tokenizer, load_any(source, files));
     // Fewer is common (the embedding is padded); more could never be embedded.
     if (tokenizer->vocab_size() > files.config().vocab) {

@@ -11,8 +11,8 @@
 namespace ostal::engine {
 
 // From the source's tokenizer file (tokenizer/load.h says which), else from a GGUF file's metadata.
-// kInvalidArgument (malformed, no tokenizer, more ids than the model's vocabulary), kUnsupported (names what),
-// kTooLarge, and what the source returns.
+// kInvalidArgument (malformed, no tokenizer, more ids than the model's vocabulary), kUnsupported (names
+// what), kTooLarge, and what the source returns.
 Result<std::unique_ptr<Tokenizer>> load_source_tokenizer(const WeightSource& source, const ModelFiles& files);
 
 }  // namespace ostal::engine

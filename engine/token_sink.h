@@ -11,15 +11,15 @@
 namespace ostal::engine {
 
 struct TokenEvent {
-    std::string text;             // whole UTF-8 characters, never the beginning of a stop string; may be empty
+    std::string text;  // whole UTF-8 characters, never the beginning of a stop string; may be empty
     std::vector<TokenId> tokens;  // the ids generated since the last event
     // Set on the last event, exactly once per request.
     std::optional<FinishReason> finish;
-    // With FinishReason::kError (kInternal: the model gave no usable logits), and with kCancelled when the caller did
-    // not ask for it: kDeadlineExceeded (the request's deadline, or the sink was full too long), kUnavailable
-    // (the engine is being destroyed).
+    // With FinishReason::kError (kInternal: the model gave no usable logits), and with kCancelled when the
+    // caller did not ask for it: kDeadlineExceeded (the request's deadline, or the sink was full too long),
+    // kUnavailable (the engine is being destroyed).
     std::optional<Error> error;
-    Usage usage;                  // so far
+    Usage usage;  // so far
 };
 
 enum class PushResult {
@@ -31,9 +31,9 @@ enum class PushResult {
 class TokenSink {
 public:
     virtual ~TokenSink() = default;
-    // Called on the engine's scheduler thread; never blocks and never throws. The engine drops the sink after an
-    // accepted event with `finish`, after kGone, and when it refused for EngineConfig::full_sink_limit_us and then
-    // the last event too (the same at the engine's destruction): then nobody is told the end.
+    // Called on the engine's scheduler thread; never blocks and never throws. The engine drops the sink after
+    // an accepted event with `finish`, after kGone, and when it refused for EngineConfig::full_sink_limit_us
+    // and then the last event too (the same at the engine's destruction): then nobody is told the end.
     virtual PushResult push(const TokenEvent& event) = 0;
 };
 

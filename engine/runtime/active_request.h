@@ -15,8 +15,8 @@
 
 namespace ostal::engine {
 
-// Made by the submitting thread, which also reserves all memory that decoding will need; owned by the scheduler
-// thread from then on. The tokenizer outlives it.
+// Made by the submitting thread, which also reserves all memory that decoding will need; owned by the
+// scheduler thread from then on. The tokenizer outlives it.
 struct ActiveRequest {
     ActiveRequest(GenerationRequest request, std::shared_ptr<TokenSink> to, const Tokenizer& tokenizer)
         : id(request.id),
@@ -50,12 +50,12 @@ struct ActiveRequest {
 
     std::vector<TokenId> tokens;  // prompt + generated
     StreamDecoder decoder;
-    std::string decoded;          // between decoder and stops; empty between two tokens
+    std::string decoded;  // between decoder and stops; empty between two tokens
     StopMatcher stops;
-    TokenEvent event;             // what the sink has not taken yet
-    bool scheduled = false;       // known to the scheduler; false once it has ended
-    bool started = false;         // the scheduler has admitted it
-    bool sink_full = false;       // `event` was refused and is offered again
+    TokenEvent event;        // what the sink has not taken yet
+    bool scheduled = false;  // known to the scheduler; false once it has ended
+    bool started = false;    // the scheduler has admitted it
+    bool sink_full = false;  // `event` was refused and is offered again
     std::int64_t full_since_us = 0;
 };
 

@@ -1,7 +1,7 @@
 // The fixed pool of KV cache blocks, with reference counts.
 //
-// A block is an index in [0, total()); where its keys and values lie is KvCache's business. Every operation is
-// O(1) and allocates nothing after construction. Not thread-safe: the scheduler thread owns it.
+// A block is an index in [0, total()); where its keys and values lie is KvCache's business. Every operation
+// is O(1) and allocates nothing after construction. Not thread-safe: the scheduler thread owns it.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// For tests of the step loop: a tokenizer of bytes, and a model whose logits are a hash of the sequence as read
-// back through the block tables, so that a lost, mixed up or stale cache cell changes the answer.
+// For tests of the step loop: a tokenizer of bytes, and a model whose logits are a hash of the sequence as
+// read back through the block tables, so that a lost, mixed up or stale cache cell changes the answer.
 #pragma once
 
 #include <atomic>
@@ -57,10 +57,10 @@ private:
 
 class FakeModel final : public StepModel {
 public:
-    static constexpr std::int32_t kVocabSize = 264;     // the last four are padding, with the highest logits
-    static constexpr TokenId kPoison = 200;             // a sequence that holds it gets NaN logits,
-    static constexpr TokenId kFlaggedPoison = 201;      // or this one: the `finite` flag cleared as well
-    static constexpr TokenId kScript = 210;             // prompt {kScript, n}: the answer is scripts[n]
+    static constexpr std::int32_t kVocabSize = 264;  // the last four are padding, with the highest logits
+    static constexpr TokenId kPoison = 200;          // a sequence that holds it gets NaN logits,
+    static constexpr TokenId kFlaggedPoison = 201;   // or this one: the `finite` flag cleared as well
+    static constexpr TokenId kScript = 210;          // prompt {kScript, n}: the answer is scripts[n]
 
     FakeModel(std::int32_t blocks, std::int32_t block_tokens, std::int32_t max_rows)
         : block_tokens_(block_tokens),

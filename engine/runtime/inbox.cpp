@@ -21,8 +21,8 @@ Status Inbox::submit(std::unique_ptr<ActiveRequest> request) {
             return fail(Error(Code::kUnavailable, "the engine takes no more requests").because("draining"));
         }
         if (unstarted_ >= max_unstarted_ || alive_.size() >= static_cast<std::size_t>(max_alive_)) {
-            return fail(Error(Code::kUnavailable, "the engine's queue is full: " + std::to_string(unstarted_) +
-                                                      " requests wait")
+            return fail(Error(Code::kUnavailable,
+                              "the engine's queue is full: " + std::to_string(unstarted_) + " requests wait")
                             .because("queue_full"));
         }
         if (!alive_.emplace(request->id, false).second) {

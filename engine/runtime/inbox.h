@@ -21,8 +21,8 @@ struct Mail {
     bool stop = false;
 };
 
-// Bounded by the requests alive: at most `max_unstarted` that never ran and `max_alive` in all, and one cancellation
-// for each. All methods are thread-safe; those under "scheduler thread" are called by it alone.
+// Bounded by the requests alive: at most `max_unstarted` that never ran and `max_alive` in all, and one
+// cancellation for each. All methods are thread-safe; those under "scheduler thread" are called by it alone.
 class Inbox {
 public:
     Inbox(std::int32_t max_unstarted, std::int32_t max_alive);

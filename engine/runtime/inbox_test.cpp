@@ -16,7 +16,8 @@ std::unique_ptr<ActiveRequest> request(RequestId id) {
     wanted.id = id;
     wanted.prompt = {1};
     wanted.max_tokens = 1;
-    return std::make_unique<ActiveRequest>(std::move(wanted), std::make_shared<test::CollectingSink>(), tokenizer);
+    return std::make_unique<ActiveRequest>(std::move(wanted), std::make_shared<test::CollectingSink>(),
+                                           tokenizer);
 }
 
 TEST(Inbox, KeepsOrderAndIsBoundedByWhatIsAlive) {

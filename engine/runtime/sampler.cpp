@@ -18,9 +18,9 @@ Result<TokenId> highest(std::span<const float> logits) {
 
 double uniform(const DrawKey& key) {
     const auto position = static_cast<std::uint64_t>(key.position);
-    return philox_uniform({static_cast<std::uint32_t>(position), static_cast<std::uint32_t>(position >> 32U),
-                           key.choice, 0},
-                          {static_cast<std::uint32_t>(key.seed), static_cast<std::uint32_t>(key.seed >> 32U)});
+    return philox_uniform(
+        {static_cast<std::uint32_t>(position), static_cast<std::uint32_t>(position >> 32U), key.choice, 0},
+        {static_cast<std::uint32_t>(key.seed), static_cast<std::uint32_t>(key.seed >> 32U)});
 }
 
 // Picks from a list of weights by one uniform draw: weight(i) and id(i) for i in [0, count).
@@ -88,10 +88,12 @@ Result<TokenId> Sampler::sample(std::span<const float> logits, const SamplingPar
     } else {
         total = softmax_weights(logits, max, inverse_temperature, weights_);
         if (params.top_p == 1.0) {
-            return pick(vocab_size_, uniform(key) * total, [&](std::size_t i) { return weights_[i]; },
-                        [](std::size_t i) { return static_cast<TokenId>(i); });
+            return pick(
+                vocab_size_, uniform(key) * total, [&](std::size_t i) { return weights_[i]; },
+                [](std::size_t i) { return static_cast<TokenId>(i); });
         }
-        // Tokens below (1 - top_p) / V of the mass make less than 1 - top_p together: the nucleus is without them.
+        // Tokens below (1 - top_p) / V of the mass make less than 1 - top_p together: the nucleus is without
+        // them.
         const auto negligible =
             static_cast<float>((1.0 - params.top_p) / static_cast<double>(vocab_size_) * total * 0.999);
         candidates_.clear();
@@ -100,8 +102,9 @@ Result<TokenId> Sampler::sample(std::span<const float> logits, const SamplingPar
         }
     }
     if (params.top_p < 1.0) total = cut_to_nucleus(params.top_p * total);
-    return pick(candidates_.size(), uniform(key) * total, [&](std::size_t i) { return candidates_[i].value; },
-                [&](std::size_t i) { return candidates_[i].id; });
+    return pick(
+        candidates_.size(), uniform(key) * total, [&](std::size_t i) { return candidates_[i].value; },
+        [&](std::size_t i) { return candidates_[i].id; });
 }
 
 // Leaves the candidates (their values are weights) of the nucleus, by rank, and returns their sum.
@@ -132,7 +135,8 @@ Result<double> Sampler::log_probs(std::span<const float> logits, TokenId chosen,
     CHECK_LE(top.size(), vocab_size_);
     OSTAL_TRY(const TokenId best, highest(logits));
     const float max = logits[static_cast<std::size_t>(best)];
-    const double log_total = static_cast<double>(max) + std::log(softmax_weights(logits, max, 1.0F, weights_));
+    const double log_total =
+        static_cast<double>(max) + std::log(softmax_weights(logits, max, 1.0F, weights_));
     if (!top.empty()) {
         take_highest(logits, top.size());
         for (std::size_t i = 0; i < top.size(); ++i) {

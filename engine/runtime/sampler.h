@@ -39,12 +39,13 @@ class Sampler {
 public:
     explicit Sampler(std::int32_t vocab_size);
 
-    // `logits`: [V] float32; -inf means "never". kInternal when one is NaN or +inf, or all are -inf: the model or
-    // a kernel is broken. O(V), and O(n log n) in the n tokens that top_k and top_p keep.
+    // `logits`: [V] float32; -inf means "never". kInternal when one is NaN or +inf, or all are -inf: the
+    // model or a kernel is broken. O(V), and O(n log n) in the n tokens that top_k and top_p keep.
     Result<TokenId> sample(std::span<const float> logits, const SamplingParams& params, const DrawKey& key);
 
-    // Log-probability of `chosen` under the model's own distribution (temperature 1, nothing cut), and in `top`
-    // the top.size() most likely tokens, falling, equals by rising id; exact to 1e-6. kInternal as sample().
+    // Log-probability of `chosen` under the model's own distribution (temperature 1, nothing cut), and in
+    // `top` the top.size() most likely tokens, falling, equals by rising id; exact to 1e-6. kInternal as
+    // sample().
     Result<double> log_probs(std::span<const float> logits, TokenId chosen, std::span<TokenLogProb> top);
 
 private:

@@ -134,8 +134,7 @@ TEST(Sampler, DistributionOverMoreTokensThanOneSortedPrefix) {
 
 TEST(Sampler, EdgesOfTopP) {
     const auto logits = random_logits(500, 9, 8.0);
-    const auto best =
-        static_cast<TokenId>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+    const auto best = static_cast<TokenId>(std::max_element(logits.begin(), logits.end()) - logits.begin());
     SamplingParams params;
     params.temperature = 1.5;
     params.top_p = 1e-12;

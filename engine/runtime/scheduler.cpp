@@ -110,8 +110,9 @@ std::int32_t Scheduler::paused() const {
 }
 
 void Scheduler::plan_decodes() {
-    // A victim is younger than the needy one, or that itself, or paused: never one that is planned already. So
-    // what lies before the cursor is planned or paused, and only a paused victim there moves the cursor back.
+    // A victim is younger than the needy one, or that itself, or paused: never one that is planned already.
+    // So what lies before the cursor is planned or paused, and only a paused victim there moves the cursor
+    // back.
     for (std::size_t i = 0; i < running_.size();) {
         const SlotId slot = running_[i];
         Entry& entry = at(slot);
@@ -163,8 +164,8 @@ void Scheduler::admit() {
     }
 }
 
-// Frees a place among the running and `blocks_needed` blocks beside the headroom, at the cost of those paused too
-// long; false, with nothing changed, when that does not suffice.
+// Frees a place among the running and `blocks_needed` blocks beside the headroom, at the cost of those paused
+// too long; false, with nothing changed, when that does not suffice.
 bool Scheduler::make_room(std::int32_t blocks_needed) {
     std::int32_t remaining = running();
     std::int32_t free = pool_.free();

@@ -3,27 +3,28 @@
 // No clock, no input or output, no lock, no randomness: the same events give the same plans. Not thread-safe;
 // the scheduler thread owns it. No call allocates after construction.
 //
-// A request is known here by its slot, a number below `max_requests` that the caller chose, and by two counts:
-// the tokens it has (prompt + generated) and the tokens whose keys and values are cached. One that lacks a
-// single cached token decodes; one that lacks more is in prefill. Hence preemption by recompute is simply
-// "nothing is cached": the generated tokens are then part of what is prefilled, and since logits do not depend
-// on how tokens are cut into steps (contracts: fixed reduction order), neither does the output.
+// A request is known here by its slot, a number below `max_requests` that the caller chose, and by two
+// counts: the tokens it has (prompt + generated) and the tokens whose keys and values are cached. One that
+// lacks a single cached token decodes; one that lacks more is in prefill. Hence preemption by recompute is
+// simply "nothing is cached": the generated tokens are then part of what is prefilled, and since logits do
+// not depend on how tokens are cut into steps (contracts: fixed reduction order), neither does the output.
 //
 // Policy of a step:
 //   1. Decode, oldest first. A sequence whose blocks are full takes one more. When none is free, a victim is
-//      preempted: the youngest of those paused for longer than kPauseGracePlans, else the youngest of all, the
-//      needy one itself included.
-//   2. Admission, first come first served by arrival: a preempted request keeps its arrival and so goes first.
+//      preempted: the youngest of those paused for longer than kPauseGracePlans, else the youngest of all,
+//      the needy one itself included.
+//   2. Admission, first come first served by arrival: a preempted request keeps its arrival and so goes
+//   first.
 //      It takes the blocks of all its tokens at once, so prefill never waits for a block, and unless it runs
-//      alone leaves one free for each running sequence and itself, so that the next decodes do not throw it out
-//      again. Where slots or blocks lack, sequences paused for longer than kPauseGracePlans give way. Nobody overtakes the head
-//      of the queue but when the head is paused.
+//      alone leaves one free for each running sequence and itself, so that the next decodes do not throw it
+//      out again. Where slots or blocks lack, sequences paused for longer than kPauseGracePlans give way.
+//      Nobody overtakes the head of the queue but when the head is paused.
 //   3. Prefill, oldest first, in chunks up to `step_token_budget` tokens a step.
 // A paused sequence (its reader does not read) takes no part and keeps its blocks.
-// The oldest request that is not paused advances in every step or, at the latest, when the grace of paused ones
-// has run out, so every request finishes.
-// Continuous batching: Yu et al., "Orca", OSDI 2022; block tables and recompute: Kwon et al., "PagedAttention",
-// SOSP 2023, sections 4.2 and 4.5; chunked prefill: Agrawal et al., "Sarathi-Serve", OSDI 2024, section 4.
+// The oldest request that is not paused advances in every step or, at the latest, when the grace of paused
+// ones has run out, so every request finishes. Continuous batching: Yu et al., "Orca", OSDI 2022; block
+// tables and recompute: Kwon et al., "PagedAttention", SOSP 2023, sections 4.2 and 4.5; chunked prefill:
+// Agrawal et al., "Sarathi-Serve", OSDI 2024, section 4.
 #pragma once
 
 #include <cstdint>
@@ -37,10 +38,10 @@ namespace ostal::engine {
 using SlotId = std::int32_t;
 
 struct SchedulerLimits {
-    std::int32_t max_requests = 0;         // slots; running, preempted and waiting together
-    std::int32_t max_waiting = 0;          // of them, never started
-    std::int32_t max_sequences = 0;        // running at once
-    std::int32_t step_token_budget = 0;    // prefill tokens a step, beside one token for each decode
+    std::int32_t max_requests = 0;       // slots; running, preempted and waiting together
+    std::int32_t max_waiting = 0;        // of them, never started
+    std::int32_t max_sequences = 0;      // running at once
+    std::int32_t step_token_budget = 0;  // prefill tokens a step, beside one token for each decode
     std::int32_t block_tokens = 0;
     std::int32_t max_sequence_tokens = 0;  // prompt + generated; the pool holds at least one such sequence
 };
@@ -50,8 +51,9 @@ struct PlannedSequence {
     SlotId slot = 0;
     std::int32_t first_position = 0;
     std::int32_t token_count = 0;
-    bool sample = false;              // the logits after its last token are wanted: the sequence's next token
-    std::span<const BlockId> blocks;  // position p lies in blocks[p / block_tokens]; valid until the next event
+    bool sample = false;  // the logits after its last token are wanted: the sequence's next token
+    std::span<const BlockId>
+        blocks;  // position p lies in blocks[p / block_tokens]; valid until the next event
 };
 
 struct StepPlan {
@@ -101,14 +103,14 @@ private:
     struct Entry {
         State state = State::kFree;
         bool paused = false;
-        bool started = false;             // was admitted at least once
-        std::int64_t arrival = 0;         // rising; smaller is older
+        bool started = false;      // was admitted at least once
+        std::int64_t arrival = 0;  // rising; smaller is older
         std::int64_t paused_at_plan = 0;
-        std::int64_t planned_at_plan = 0; // the last plan that it was part of
-        std::int32_t tokens = 0;          // prompt + generated
-        std::int32_t cached = 0;          // of those, with keys and values in blocks
-        std::int32_t table = -1;          // row of tables_ while running
-        std::int32_t block_count = 0;     // filled entries of that row
+        std::int64_t planned_at_plan = 0;  // the last plan that it was part of
+        std::int32_t tokens = 0;           // prompt + generated
+        std::int32_t cached = 0;           // of those, with keys and values in blocks
+        std::int32_t table = -1;           // row of tables_ while running
+        std::int32_t block_count = 0;      // filled entries of that row
     };
 
     Entry& at(SlotId slot);
@@ -135,7 +137,7 @@ private:
     std::vector<BlockId> tables_;      // [max_sequences, table_blocks_]
     std::vector<std::int32_t> free_tables_;
     StepPlan plan_;
-    bool in_step_ = false;             // between plan() and step_finished()
+    bool in_step_ = false;  // between plan() and step_finished()
     std::int64_t arrivals_ = 0;
     std::int64_t plans_ = 0;
     std::int64_t preemptions_ = 0;

@@ -83,7 +83,8 @@ TEST(Scheduler, ThePreemptedOneIsTheYoungestAndComesBackFirst) {
         run_step(scheduler);
         ASSERT_LT(++steps, 40);
     }
-    // Two of 12 and more tokens fill eight of nine blocks: slot 1 made way for slot 0 and waits before slot 2.
+    // Two of 12 and more tokens fill eight of nine blocks: slot 1 made way for slot 0 and waits before
+    // slot 2.
     EXPECT_TRUE(scheduler.is_running(0));
     EXPECT_FALSE(scheduler.is_running(1));
     EXPECT_FALSE(scheduler.has_started(2));
@@ -138,7 +139,11 @@ TEST(Scheduler, APromptOfOneTokenIsPlannedOnce) {
 class Simulation {
 public:
     Simulation(std::uint64_t seed, const SchedulerLimits& limits, std::int32_t blocks, bool with_pauses)
-        : random_(seed), limits_(limits), pool_(blocks), scheduler_(limits, pool_), with_pauses_(with_pauses),
+        : random_(seed),
+          limits_(limits),
+          pool_(blocks),
+          scheduler_(limits, pool_),
+          with_pauses_(with_pauses),
           cells_(static_cast<std::size_t>(blocks * limits.block_tokens)) {
         for (SlotId slot = limits.max_requests; slot > 0; --slot) free_slots_.push_back(slot - 1);
     }
@@ -149,7 +154,11 @@ public:
         const SlotId slot = random_live();
         switch (random_.below(40)) {
             case 0: remove(slot); break;
-            case 1: case 2: case 3: if (live_[slot].generated > 0) pause(slot); break;
+            case 1:
+            case 2:
+            case 3:
+                if (live_[slot].generated > 0) pause(slot);
+                break;
             default: break;
         }
         for (auto& [other, request] : live_) {
@@ -190,7 +199,7 @@ public:
 
 private:
     struct Live {
-        std::int64_t uid = 0;      // rising: arrival
+        std::int64_t uid = 0;  // rising: arrival
         std::int32_t prompt = 0;
         std::int32_t generated = 0;
         std::int32_t wanted = 0;
@@ -252,7 +261,8 @@ private:
 
     Cell& cell(std::span<const BlockId> table, std::int32_t position) {
         const BlockId block = table[static_cast<std::size_t>(position / limits_.block_tokens)];
-        return cells_[static_cast<std::size_t>(block * limits_.block_tokens + position % limits_.block_tokens)];
+        return cells_[static_cast<std::size_t>(block * limits_.block_tokens +
+                                               position % limits_.block_tokens)];
     }
 
     void compute(const PlannedSequence& sequence, std::span<const BlockId> table) {
@@ -398,8 +408,8 @@ TEST(SchedulerProperty, InvariantsHoldOverAMillionRandomSteps) {
         limits.max_sequence_tokens = static_cast<std::int32_t>(2 + random.below(30));
         const std::int32_t one_sequence =
             (limits.max_sequence_tokens + limits.block_tokens - 1) / limits.block_tokens;
-        const auto blocks = one_sequence + static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(
-                                               one_sequence + 1)));
+        const auto blocks = one_sequence + static_cast<std::int32_t>(
+                                               random.below(static_cast<std::uint64_t>(one_sequence + 1)));
         Simulation simulation(seed, limits, blocks, seed % 2 == 0);
         for (int step = 0; step < kStepsPerSeed; ++step) {
             simulation.random_events();
@@ -428,8 +438,10 @@ TEST(Scheduler, AllocatesNothingAfterConstruction) {
             scheduler.step_finished();
             for (const auto& sequence : plan.sequences) {
                 if (!sequence.sample) continue;
-                if (sequence.first_position + sequence.token_count < 20) scheduler.append_token(sequence.slot);
-                else scheduler.remove(sequence.slot);
+                if (sequence.first_position + sequence.token_count < 20)
+                    scheduler.append_token(sequence.slot);
+                else
+                    scheduler.remove(sequence.slot);
             }
         }
         while (scheduler.running() + scheduler.waiting() > 0) {

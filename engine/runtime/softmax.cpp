@@ -13,9 +13,9 @@ namespace {
 constexpr std::size_t kLanes = 8;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-// exp(x) for x in [-87, 0]: x = n ln 2 + r with |r| <= ln(2)/2, exp(r) by its Taylor series to the seventh power
-// (remainder below 6e-9), times 2^n by the exponent bits. ln 2 in two parts, so that n ln 2 is exact enough
-// (Cody and Waite, "Software Manual for the Elementary Functions", 1980, chapter 6).
+// exp(x) for x in [-87, 0]: x = n ln 2 + r with |r| <= ln(2)/2, exp(r) by its Taylor series to the seventh
+// power (remainder below 6e-9), times 2^n by the exponent bits. ln 2 in two parts, so that n ln 2 is exact
+// enough (Cody and Waite, "Software Manual for the Elementary Functions", 1980, chapter 6).
 inline float exp_nonpositive(float x) {
     constexpr float kLog2E = 1.44269504F;
     constexpr float kLn2High = 0.693359375F;

@@ -13,8 +13,8 @@ namespace ostal::engine {
 // The index of the highest logit, the lowest among equals; nothing when one is NaN or +inf, or all are -inf.
 std::optional<std::int32_t> highest_logit(std::span<const float> logits);
 
-// weights[i] = exp((logits[i] - max) * inverse_temperature), relative error below 1e-6; zero below e^-87. Returns
-// their sum. No logit is above `max`, which is finite; inverse_temperature is positive and finite.
+// weights[i] = exp((logits[i] - max) * inverse_temperature), relative error below 1e-6; zero below e^-87.
+// Returns their sum. No logit is above `max`, which is finite; inverse_temperature is positive and finite.
 double softmax_weights(std::span<const float> logits, float max, float inverse_temperature,
                        std::span<float> weights);
 

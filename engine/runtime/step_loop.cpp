@@ -84,7 +84,8 @@ Status StepLoop::check(const GenerationRequest& request) const {
     if (!std::isfinite(sampling.temperature) || sampling.temperature < 0.0) {
         return invalid("temperature must be a number of at least 0");
     }
-    if (!(sampling.top_p > 0.0 && sampling.top_p <= 1.0)) return invalid("top_p must be above 0 and at most 1");
+    if (!(sampling.top_p > 0.0 && sampling.top_p <= 1.0))
+        return invalid("top_p must be above 0 and at most 1");
     if (sampling.top_k < 0) return invalid("top_k must be at least 0");
     for (const TokenId token : request.prompt) {
         if (token < 0 || token >= options_.vocab_size) {
@@ -109,7 +110,9 @@ void StepLoop::drain(std::int64_t limit_us) {
 }
 
 EngineStats StepLoop::stats() const {
-    const auto load = [](const std::atomic<std::int64_t>& from) { return from.load(std::memory_order_relaxed); };
+    const auto load = [](const std::atomic<std::int64_t>& from) {
+        return from.load(std::memory_order_relaxed);
+    };
     EngineStats stats;
     stats.waiting = load(published_.waiting) + inbox_.untaken();
     stats.running = load(published_.running);
@@ -158,8 +161,9 @@ void StepLoop::read_mail() {
         requests_[static_cast<std::size_t>(slot)] = std::move(submitted);
     }
     for (const RequestId id : mail_.cancelled) {
-        const auto found = std::find_if(requests_.begin(), requests_.end(),
-                                        [&](const auto& candidate) { return candidate && candidate->id == id; });
+        const auto found = std::find_if(requests_.begin(), requests_.end(), [&](const auto& candidate) {
+            return candidate && candidate->id == id;
+        });
         // One that has ended already only waits for its sink to take the last event.
         if (found == requests_.end() || !(*found)->scheduled) continue;
         end(static_cast<SlotId>(found - requests_.begin()), FinishReason::kCancelled);
@@ -178,7 +182,8 @@ void StepLoop::enforce_limits(std::int64_t now_us) {
         const auto slot = static_cast<SlotId>(i);
         const ActiveRequest& active = *requests_[i];
         const bool too_late = active.deadline_mono_us != 0 && now_us >= active.deadline_mono_us;
-        const bool too_full = active.sink_full && now_us - active.full_since_us >= options_.full_sink_limit_us;
+        const bool too_full =
+            active.sink_full && now_us - active.full_since_us >= options_.full_sink_limit_us;
         if (active.scheduled && (too_late || too_full)) {
             end(slot, FinishReason::kCancelled,
                 Error(Code::kDeadlineExceeded, too_late ? "the request's deadline has passed"
@@ -197,9 +202,10 @@ void StepLoop::run_step(const StepPlan& plan) {
             active.started = true;
             inbox_.note_started();
         }
-        const std::span<const TokenId> tokens = std::span<const TokenId>(active.tokens)
-                                                    .subspan(static_cast<std::size_t>(sequence.first_position),
-                                                             static_cast<std::size_t>(sequence.token_count));
+        const std::span<const TokenId> tokens =
+            std::span<const TokenId>(active.tokens)
+                .subspan(static_cast<std::size_t>(sequence.first_position),
+                         static_cast<std::size_t>(sequence.token_count));
         batch_.add(tokens, sequence.first_position, sequence.blocks,
                    sequence.sample ? WantLogits::kLast : WantLogits::kNone);
         if (sequence.sample) sampled_.push_back(sequence.slot);

@@ -1,5 +1,5 @@
-// The loop that serves: one thread that reads the inbox, asks the scheduler, runs the model, samples, turns tokens
-// into text and hands events to the sinks, over and over.
+// The loop that serves: one thread that reads the inbox, asks the scheduler, runs the model, samples, turns
+// tokens into text and hands events to the sinks, over and over.
 #pragma once
 
 #include <atomic>
@@ -32,22 +32,23 @@ struct StepLoopOptions {
     std::int32_t kv_blocks = 0;
     std::int32_t kv_block_tokens = 0;
     std::int64_t full_sink_limit_us = 0;
-    std::vector<TokenId> eos;         // any of them ends a sequence
+    std::vector<TokenId> eos;  // any of them ends a sequence
 };
 
-// The thread is "ost-sched". On a CPU it is also the rank's thread and member 0 of its team: between two steps the
-// team has nothing to do, and a step needs the plan, so a thread of its own would only add two hand-overs a step.
-// It owns the scheduler, the block pool, the table of requests, stop strings, detokenising and finish reasons, and
-// takes no lock but the inbox's. A step in which nobody joins or ends allocates nothing, once a sequence's decoder
-// has met its longest token.
+// The thread is "ost-sched". On a CPU it is also the rank's thread and member 0 of its team: between two
+// steps the team has nothing to do, and a step needs the plan, so a thread of its own would only add two
+// hand-overs a step. It owns the scheduler, the block pool, the table of requests, stop strings, detokenising
+// and finish reasons, and takes no lock but the inbox's. A step in which nobody joins or ends allocates
+// nothing, once a sequence's decoder has met its longest token.
 //
-// In one turn: mail, events that sinks refused, deadlines and full sinks, then a step. A cancellation thus takes
-// effect before the next step, wherever its request is: queued, in prefill, decoding or paused. When no sequence
-// can run, the thread waits for mail: a second at most, and 2 ms at most while a sink is full.
+// In one turn: mail, events that sinks refused, deadlines and full sinks, then a step. A cancellation thus
+// takes effect before the next step, wherever its request is: queued, in prefill, decoding or paused. When no
+// sequence can run, the thread waits for mail: a second at most, and 2 ms at most while a sink is full.
 class StepLoop {
 public:
     // Starts the thread. `model`, `tokenizer`, `clock` and `log` outlive the loop. CHECK: options as stated.
-    StepLoop(StepLoopOptions options, StepModel& model, const Tokenizer& tokenizer, const Clock& clock, LogSink& log);
+    StepLoop(StepLoopOptions options, StepModel& model, const Tokenizer& tokenizer, const Clock& clock,
+             LogSink& log);
     // Ends the requests alive with kCancelled and joins the thread.
     ~StepLoop();
     StepLoop(const StepLoop&) = delete;

@@ -2,12 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <thread>
 
 #include "base/random.h"
-#include "engine/runtime/fake_model.h"
+#include "engine/runtime/step_loop_fixture.h"
 #include "tests/support/allocation_count.h"
-#include "tests/support/collecting_sink.h"
 
 namespace ostal::engine {
 namespace {
@@ -15,88 +15,6 @@ namespace {
 using test::Answer;
 using test::CollectingSink;
 using test::eventually;
-
-constexpr std::int64_t kSecondUs = 1'000'000;
-
-StepLoopOptions small_options() {
-    StepLoopOptions options;
-    options.vocab_size = FakeModel::kVocabSize;
-    options.context_length = 128;
-    options.max_sequences = 8;
-    options.max_queue = 16;
-    options.step_token_budget = 16;
-    options.kv_blocks = 256;
-    options.kv_block_tokens = 4;
-    options.full_sink_limit_us = 30 * kSecondUs;
-    options.eos = {ByteTokenizer::kEos};
-    return options;
-}
-
-GenerationRequest make_request(RequestId id, std::int32_t prompt_tokens, std::int32_t max_tokens) {
-    GenerationRequest request;
-    request.id = id;
-    for (std::int32_t i = 0; i < prompt_tokens; ++i) {
-        request.prompt.push_back(static_cast<TokenId>((static_cast<std::int64_t>(id) * 31 + i * 7) % 100));
-    }
-    request.max_tokens = max_tokens;
-    return request;
-}
-
-GenerationRequest make_scripted(RequestId id, TokenId script, std::int32_t max_tokens) {
-    GenerationRequest request;
-    request.id = id;
-    request.prompt = {FakeModel::kScript, script};
-    request.max_tokens = max_tokens;
-    return request;
-}
-
-class StepLoopTest : public testing::Test {
-protected:
-    // After the model and the options are set up.
-    void start() {
-        CHECK(model_ != nullptr || make_model());
-        loop_ = std::make_unique<StepLoop>(options_, *model_, tokenizer_, clock_, log_);
-    }
-    FakeModel& model() {
-        if (!model_) make_model();
-        return *model_;
-    }
-    bool make_model() {
-        model_ = std::make_unique<FakeModel>(options_.kv_blocks, options_.kv_block_tokens,
-                                             options_.max_sequences + options_.step_token_budget);
-        return true;
-    }
-    std::shared_ptr<CollectingSink> submit(GenerationRequest request, CollectingSink::Behaviour behaviour = {}) {
-        auto sink = std::make_shared<CollectingSink>(std::move(behaviour));
-        const Status status = loop_->submit(std::move(request), sink);
-        EXPECT_TRUE(status.has_value()) << (status ? "" : status.error().to_string());
-        return sink;
-    }
-    Answer run(GenerationRequest request) { return submit(std::move(request))->wait(); }
-    // What the same request gives when nothing else runs and memory is ample.
-    std::vector<TokenId> alone(const GenerationRequest& request) {
-        StepLoopOptions options = small_options();
-        FakeModel model(options.kv_blocks, options.kv_block_tokens,
-                        options.max_sequences + options.step_token_budget);
-        StepLoop loop(options, model, tokenizer_, clock_, log_);
-        auto sink = std::make_shared<CollectingSink>();
-        EXPECT_TRUE(loop.submit(request, sink).has_value());
-        return sink->wait().tokens;
-    }
-    void expect_all_blocks_free() {
-        loop_->drain(120 * kSecondUs);
-        const EngineStats stats = loop_->stats();
-        EXPECT_EQ(stats.kv_blocks_free, stats.kv_blocks_total);
-        EXPECT_EQ(stats.running + stats.waiting + stats.paused, 0);
-    }
-
-    StepLoopOptions options_ = small_options();
-    ByteTokenizer tokenizer_;
-    ManualClock clock_;
-    NullLog log_;
-    std::unique_ptr<FakeModel> model_;
-    std::unique_ptr<StepLoop> loop_;
-};
 
 TEST_F(StepLoopTest, AnAnswerOfFullLength) {
     start();
@@ -133,8 +51,8 @@ TEST_F(StepLoopTest, BatchingPreemptionAndSlowReadersChangeNoToken) {
                 request.sampling.seed = id;
             }
             requests.push_back(request);
-            sinks.push_back(submit(request, id % 3 == 0 ? CollectingSink::often_full(id, 40)
-                                                        : CollectingSink::Behaviour{}));
+            sinks.push_back(submit(
+                request, id % 3 == 0 ? CollectingSink::often_full(id, 40) : CollectingSink::Behaviour{}));
             if (random.below(2) == 0) (void)sinks[random.below(sinks.size())]->wait_for_tokens(1);
         }
         for (std::size_t i = 0; i < requests.size(); ++i) {
@@ -329,79 +247,6 @@ TEST_F(StepLoopTest, DeadlinesAreKeptByTheClock) {
     expect_all_blocks_free();
 }
 
-std::vector<TokenId> bytes_of(std::string_view text) {
-    std::vector<TokenId> ids;
-    for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
-    return ids;
-}
-
-TEST_F(StepLoopTest, EndsAtEosAtStopTokensAndAtLength) {
-    auto script = bytes_of("hello");
-    script.push_back(ByteTokenizer::kEos);
-    model().scripts[0] = script;
-    script.back() = ByteTokenizer::kEndOfTurn;
-    script.push_back('x');
-    script.push_back('y');
-    model().scripts[1] = script;
-    start();
-    Answer answer = run(make_scripted(1, 0, 50));
-    EXPECT_EQ(answer.finish, FinishReason::kStop);
-    EXPECT_EQ(answer.text, "hello");
-    EXPECT_EQ(answer.usage.completion_tokens, 6);
-    EXPECT_EQ(answer.tokens.back(), ByteTokenizer::kEos);
-    // The end and the limit at once: it is a stop.
-    EXPECT_EQ(run(make_scripted(2, 0, 6)).finish, FinishReason::kStop);
-    answer = run(make_scripted(3, 0, 5));
-    EXPECT_EQ(answer.finish, FinishReason::kLength);
-    EXPECT_EQ(answer.text, "hello");
-    GenerationRequest request = make_scripted(4, 1, 50);
-    request.stop_tokens = {ByteTokenizer::kEndOfTurn};
-    answer = run(request);
-    EXPECT_EQ(answer.finish, FinishReason::kStop);
-    EXPECT_EQ(answer.text, "hello");
-    // Without it the control token is silent.
-    EXPECT_EQ(run(make_scripted(5, 1, 8)).text, "helloxy");
-}
-
-TEST_F(StepLoopTest, NothingOfAStopStringGetsOut) {
-    model().scripts[0] = bytes_of("one STO two STOP three four");
-    start();
-    GenerationRequest request = make_scripted(1, 0, 27);
-    request.stop = {"STOP", "zzz"};
-    const Answer answer = run(request);
-    EXPECT_EQ(answer.finish, FinishReason::kStop);
-    EXPECT_EQ(answer.text, "one STO two ");
-    EXPECT_EQ(answer.usage.completion_tokens, 16);  // "STOP" was generated
-    EXPECT_EQ(answer.tokens.size(), 16U);
-    for (const std::string& piece : answer.pieces) EXPECT_NE(piece, "S");
-    // Cut by the length in the middle: what was held back is ordinary text.
-    request = make_scripted(2, 0, 7);
-    request.stop = {"STOP"};
-    EXPECT_EQ(run(request).text, "one STO");
-    // The limit falls on the stop string's last byte.
-    request = make_scripted(3, 0, 16);
-    request.stop = {"STOP"};
-    EXPECT_EQ(run(request).finish, FinishReason::kStop);
-}
-
-TEST_F(StepLoopTest, CharactersAreNeverCut) {
-    const std::string text = "na\xC3\xAFve \xE2\x82\xAC \xF0\x9F\x98\x80!";
-    model().scripts[0] = bytes_of(text);
-    model().scripts[1] = bytes_of("ab\xE2\x82zz");  // a broken character in the middle
-    start();
-    Answer answer = run(make_scripted(1, 0, static_cast<std::int32_t>(text.size())));
-    EXPECT_EQ(answer.text, text);
-    for (const std::string& piece : answer.pieces) EXPECT_TRUE(is_valid_utf8(piece));
-    // Cut by the length inside of one: the rest of it is replaced, not lost and not sent raw.
-    answer = run(make_scripted(2, 0, 9));
-    EXPECT_TRUE(is_valid_utf8(answer.text));
-    EXPECT_EQ(answer.text.substr(0, 7), "na\xC3\xAFve ");
-    EXPECT_GT(answer.text.size(), 7U);
-    answer = run(make_scripted(3, 1, 6));
-    EXPECT_TRUE(is_valid_utf8(answer.text));
-    EXPECT_EQ(answer.text.substr(answer.text.size() - 2), "zz");
-}
-
 TEST_F(StepLoopTest, UnusableLogitsEndTheirRequestAlone) {
     start();
     for (const TokenId poison : {FakeModel::kPoison, FakeModel::kFlaggedPoison}) {
@@ -529,8 +374,10 @@ TEST_F(StepLoopTest, TheDestructorTellsEveryRequest) {
     start();
     std::vector<std::shared_ptr<CollectingSink>> sinks;
     for (RequestId id = 1; id <= 10; ++id) {
-        sinks.push_back(submit(make_request(id, 10, 100), id == 2 ? CollectingSink::Behaviour([](std::uint64_t) { return PushResult::kFull; })
-                                                                  : CollectingSink::Behaviour{}));
+        sinks.push_back(
+            submit(make_request(id, 10, 100),
+                   id == 2 ? CollectingSink::Behaviour([](std::uint64_t) { return PushResult::kFull; })
+                           : CollectingSink::Behaviour{}));
     }
     (void)sinks[0]->wait_for_tokens(1);
     loop_.reset();

@@ -1,5 +1,5 @@
-// What the step loop needs of a model: one step. Engine::load gives it forward() over the loaded weights; tests of
-// the loop give it a function of the tokens.
+// What the step loop needs of a model: one step. Engine::load gives it forward() over the loaded weights;
+// tests of the loop give it a function of the tokens.
 #pragma once
 
 #include "engine/model/batch.h"

@@ -29,7 +29,8 @@ struct Answer {
 
 class CollectingSink final : public engine::TokenSink {
 public:
-    // Decides about the n-th offer, counted from 0, before the event is looked at; runs on the scheduler thread.
+    // Decides about the n-th offer, counted from 0, before the event is looked at; runs on the scheduler
+    // thread.
     using Behaviour = std::function<engine::PushResult(std::uint64_t)>;
 
     CollectingSink() = default;
