@@ -61,12 +61,4 @@ json::Value to_json(const ImportReport& report);
 // Blocks for the whole import.
 Result<ImportReport> import_medium(ModelStore& store, const Medium& medium, const ImportOptions& options);
 
-// Which files a verified repository asks for and which of its versions the medium holds: each target by its name
-// on the medium. Used by import and by `ostal-bundle verify`. kIntegrity "missing" or "extra" names the file.
-struct PresentVersion {
-    security::ModelManifest manifest;
-    bool has_files = false;
-};
-Result<std::vector<PresentVersion>> match_targets(const security::Targets& targets, const Medium& medium);
-
 }  // namespace ostal

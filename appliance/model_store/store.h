@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
@@ -146,8 +147,7 @@ public:
     const ModelStoreSeams& seams() const;
     std::string version_folder(const std::string& model, std::uint64_t version) const;
     // Held for the time of one import; kConflict when one runs.
-    class ImportLock;
-    Result<std::unique_ptr<ImportLock>> lock_imports();
+    Result<std::unique_lock<std::mutex>> lock_imports();
 
     enum class Admission { kNew, kAgain, kNotNeeded };
     // Whether a listed version is to be sealed, is here already with the same manifest, or (no files on the

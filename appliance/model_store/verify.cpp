@@ -170,7 +170,7 @@ Result<json::Value> metadata_job(const json::Object& request, const std::vector<
     for (const StagedFile& file : files) {
         OSTAL_TRY(const std::uint64_t size, size_of(file.descriptor, file.name));
         if (size > security::kMaxMetadataBytes) {
-            return fail(Error(Code::kTooLarge, "metadata/" + file.name + " is too large").because("too_large"));
+            return fail(Error(Code::kIntegrity, "metadata/" + file.name + " is too large").because("too_large"));
         }
         Bytes content(static_cast<std::size_t>(size));
         OSTAL_TRYV(read_at(file.descriptor, file.name, 0, content));

@@ -18,7 +18,10 @@ tl::unexpected<Error> malformed(std::string why) {
     return fail(Error(Code::kIntegrity, std::move(why)).because("malformed"));
 }
 tl::unexpected<Error> unsupported(std::string why) {
-    return fail(Error(Code::kUnsupported, std::move(why)).because("unsupported"));
+    return fail(Error(Code::kIntegrity, std::move(why)).because("unsupported"));
+}
+tl::unexpected<Error> too_large(std::string why) {
+    return fail(Error(Code::kIntegrity, std::move(why)).because("too_large"));
 }
 // Type errors of the JSON helpers are defects of a signed file, not of a request.
 template <typename T>
@@ -124,7 +127,7 @@ Result<Envelope> parse_envelope(ByteSpan bytes) {
     limits.integers_only = true;
     auto parsed = json::parse(as_text(bytes), limits);
     if (!parsed) {
-        if (parsed.error().code() == Code::kTooLarge) return fail(std::move(parsed).error().because("too_large"));
+        if (parsed.error().code() == Code::kTooLarge) return too_large(parsed.error().to_string());
         return malformed(parsed.error().to_string());
     }
     Envelope out;
@@ -199,9 +202,8 @@ Result<FilePin> parse_pin(const json::Object& body, std::string_view file) {
     OSTAL_TRY(out.version, number_member(*object, "version", 1));
     OSTAL_TRY(out.length, number_member(*object, "length", 1));
     if (out.length > kMaxMetadataBytes) {
-        return fail(Error(Code::kTooLarge, std::string(file) + " is said to have " + std::to_string(out.length) +
-                                               " bytes, at most " + std::to_string(kMaxMetadataBytes) + " are read")
-                        .because("too_large"));
+        return too_large(std::string(file) + " is said to have " + std::to_string(out.length) + " bytes, at most " +
+                         std::to_string(kMaxMetadataBytes) + " are read");
     }
     OSTAL_TRY(out.sha256, hashes_member(*object));
     return out;

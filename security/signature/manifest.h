@@ -9,8 +9,9 @@
 //  - every target is a file of one model version and carries `custom` with exactly the members of TargetCustom.
 // A signature covers the OLPC canonical JSON of the parsed `signed` member: what is verified is what is used.
 //
-// Errors of all parsers: kIntegrity with reason "malformed"; kUnsupported with reason "unsupported" for unknown
-// members, kinds and specification versions; kTooLarge. Pure functions; any thread.
+// Errors of all parsers: kIntegrity with the reason "malformed", "too_large", or "unsupported" (unknown members,
+// kinds and specification versions; nobody has checked a signature yet, so these are no better than damage).
+// Pure functions; any thread.
 #pragma once
 
 #include <array>

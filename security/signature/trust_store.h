@@ -22,7 +22,7 @@ struct AnchorRoots {
     std::string name;
     std::vector<Bytes> roots;
 };
-// Parsed again. kIntegrity, kUnsupported.
+// Parsed again. kIntegrity.
 Result<AnchorChain> parse_anchor(const AnchorRoots& anchor);
 
 // Thread-safe.

@@ -1,10 +1,9 @@
 // Verification of a signed repository: from a trusted root to the files that may be imported.
 //
 // Source: TUF 1.0, "Detailed client workflow" 5.3 to 5.6, run over a set of files at hand instead of a
-// network. Pure functions of their arguments; any thread. Reasons of refusals (Error::reason):
-//   kIntegrity:   "malformed", "missing", "extra", "mismatch" (length or digest), "bad_signature",
-//                 "below_threshold", "unknown_key", "expired", "metadata_rollback", "wrong_root"
-//   kUnsupported: "unsupported"        kTooLarge: "too_large"
+// network. Pure functions of their arguments; any thread. Every refusal is kIntegrity with one of the reasons
+//   "malformed", "unsupported", "too_large" (manifest.h), "missing", "extra", "mismatch" (length or digest),
+//   "bad_signature", "below_threshold", "unknown_key", "expired", "metadata_rollback", "wrong_root".
 #pragma once
 
 #include <array>
