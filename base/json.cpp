@@ -42,6 +42,7 @@ bool Object::erase(std::string_view key) {
     }
     return false;
 }
+std::size_t Object::size() const { return members_.size(); }
 std::vector<Object::Member>::const_iterator Object::begin() const { return members_.begin(); }
 std::vector<Object::Member>::const_iterator Object::end() const { return members_.end(); }
 

@@ -35,8 +35,8 @@ public:
     // Appends without looking for a duplicate.
     void append(std::string key, Value value);
     bool erase(std::string_view key);
-    std::size_t size() const { return members_.size(); }
-    bool empty() const { return members_.empty(); }
+    std::size_t size() const;
+    bool empty() const { return size() == 0; }
     std::vector<Member>::const_iterator begin() const;
     std::vector<Member>::const_iterator end() const;
 

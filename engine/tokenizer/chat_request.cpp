@@ -38,7 +38,8 @@ Result<bool> flag_of(const Value& object, std::string_view key, const std::strin
 
 bool is_function_name(std::string_view name) {
     const auto allowed = [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+               c == '-';
     };
     return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), allowed);
 }
@@ -47,7 +48,8 @@ bool is_function_name(std::string_view name) {
 Result<std::string> function_name(const Value& function, const std::string& path) {
     OSTAL_TRY(std::string name, text_of(function, "name", path));
     if (!is_function_name(name)) {
-        return refuse(path + ".name", "a function's name has 1 to 64 letters, digits, underscores and dashes");
+        return refuse(path + ".name",
+                      "a function's name has 1 to 64 letters, digits, underscores and dashes");
     }
     return name;
 }
@@ -55,7 +57,8 @@ Result<std::string> function_name(const Value& function, const std::string& path
 Status only_functions(const Value& value, const std::string& path) {
     OSTAL_TRY(const std::string type, text_of(value, "type", path));
     if (!type.empty() && type != "function") {
-        return unsupported(path + ".type", "tools of type " + json::quote(type.substr(0, 64)) + " are not supported");
+        return unsupported(path + ".type",
+                           "tools of type " + json::quote(type.substr(0, 64)) + " are not supported");
     }
     return {};
 }
@@ -65,7 +68,8 @@ Result<const Value*> function_of(const Value& value, const std::string& path) {
     if (!value.is_object()) return refuse(path, "expected an object");
     OSTAL_TRYV(only_functions(value, path));
     const Value* function = member_of(value, "function");
-    if (function == nullptr || !function->is_object()) return refuse(path + ".function", "expected an object");
+    if (function == nullptr || !function->is_object())
+        return refuse(path + ".function", "expected an object");
     return function;
 }
 
@@ -97,14 +101,16 @@ Result<ContentPart> parse_part(const Value& part, const std::string& path) {
         return ContentPart{ContentPart::Kind::kThinking, std::move(thinking)};
     }
     if (type.empty()) return refuse(path + ".type", "expected the type of the part");
-    return unsupported(path + ".type", "parts of type " + json::quote(type.substr(0, 64)) + " are not supported");
+    return unsupported(path + ".type",
+                       "parts of type " + json::quote(type.substr(0, 64)) + " are not supported");
 }
 
 Result<std::vector<ContentPart>> parse_content(const Value& message, Role role, const std::string& path) {
     const Value* content = member_of(message, "content");
     std::vector<ContentPart> parts;
     if (content == nullptr) {
-        if (role != Role::kAssistant) return refuse(path + ".content", "expected a string or a list of parts");
+        if (role != Role::kAssistant)
+            return refuse(path + ".content", "expected a string or a list of parts");
         return parts;
     }
     if (content->is_string()) {
@@ -161,7 +167,8 @@ Result<ChatMessage> parse_message(const Value& value, const std::string& path) {
         }
         std::size_t index = 0;
         for (const Value& element : calls->as_array()) {
-            OSTAL_TRY(ToolCall call, parse_tool_call(element, path + ".tool_calls." + std::to_string(index++)));
+            OSTAL_TRY(ToolCall call,
+                      parse_tool_call(element, path + ".tool_calls." + std::to_string(index++)));
             message.tool_calls.push_back(std::move(call));
         }
     }

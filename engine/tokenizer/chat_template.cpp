@@ -60,7 +60,8 @@ std::string calls_json(const InstructFormat& format, const std::vector<ToolCall>
 
 class MistralRenderer {
 public:
-    MistralRenderer(const InstructFormat& format, const Tokenizer& tokenizer, const Conversation& conversation)
+    MistralRenderer(const InstructFormat& format, const Tokenizer& tokenizer,
+                    const Conversation& conversation)
         : format_(format), tokenizer_(tokenizer), conversation_(conversation), prompt_(tokenizer) {
         const auto& turns = conversation.turns;
         for (std::size_t i = 0; i < turns.size(); ++i) {
@@ -73,7 +74,8 @@ public:
 
     Result<std::vector<TokenId>> render() {
         prompt_.id(tokenizer_.bos());
-        for (std::size_t i = 0; i < conversation_.turns.size(); ++i) OSTAL_TRYV(turn(conversation_.turns[i], i));
+        for (std::size_t i = 0; i < conversation_.turns.size(); ++i)
+            OSTAL_TRYV(turn(conversation_.turns[i], i));
         return prompt_.take();
     }
 
@@ -98,7 +100,7 @@ private:
 
     Status user(const Turn& turn, std::size_t index) {
         std::string text = turn.text;
-        const bool takes_system = format_.system == SystemPlace::kFirstUserText ? index == first_user_
+        const bool takes_system = format_.system == SystemPlace::kFirstUserText  ? index == first_user_
                                   : format_.system == SystemPlace::kLastUserText ? index == last_user_
                                                                                  : false;
         if (takes_system && !conversation_.system.empty()) text = conversation_.system + "\n\n" + text;
@@ -165,8 +167,8 @@ private:
 
 // ---- ChatML ----
 
-// <|im_start|>role\ntext<|im_end|>\n for each message, then <|im_start|>assistant\n. The role and its text are
-// encoded together, as the layout's tokenizers do between control tokens. No bos.
+// <|im_start|>role\ntext<|im_end|>\n for each message, then <|im_start|>assistant\n. The role and its text
+// are encoded together, as the layout's tokenizers do between control tokens. No bos.
 Result<std::vector<TokenId>> render_chatml(const Tokenizer& tokenizer, const Conversation& conversation) {
     Prompt prompt(tokenizer);
     for (const Turn& turn : conversation.turns) {
@@ -188,8 +190,8 @@ TokenId control_or_unknown(const Tokenizer& tokenizer, std::string_view name) {
 
 }  // namespace
 
-Result<std::vector<TokenId>> render_chat(Format format, const Tokenizer& tokenizer, const ChatRequest& request,
-                                         std::string_view default_system) {
+Result<std::vector<TokenId>> render_chat(Format format, const Tokenizer& tokenizer,
+                                         const ChatRequest& request, std::string_view default_system) {
     OSTAL_TRYV(check_format(format, tokenizer));
     const InstructFormat& shape = instruct_format(format);
     if (format == Format::kChatMl && !request.tools.empty()) {
@@ -206,8 +208,8 @@ Result<std::vector<TokenId>> render_fim(Format format, const Tokenizer& tokenize
     const TokenId before = control_or_unknown(tokenizer, "[PREFIX]");
     const TokenId after = control_or_unknown(tokenizer, "[SUFFIX]");
     if (!instruct_format(format).control_tokens || format == Format::kChatMl || before < 0 || after < 0) {
-        return fail(Code::kUnsupported,
-                    "the instruct format " + std::string(format_name(format)) + " has no fill-in-the-middle prompt");
+        return fail(Code::kUnsupported, "the instruct format " + std::string(format_name(format)) +
+                                            " has no fill-in-the-middle prompt");
     }
     Prompt out(tokenizer);
     out.id(tokenizer.bos());
@@ -216,7 +218,8 @@ Result<std::vector<TokenId>> render_fim(Format format, const Tokenizer& tokenize
         // Without the dummy prefix: what stands behind a character that merges with nothing.
         constexpr std::string_view kSmile = "\xE2\x98\xBA";  // U+263A
         OSTAL_TRY(const std::vector<TokenId> smile, tokenizer.encode(kSmile));
-        OSTAL_TRY(const std::vector<TokenId> ids, tokenizer.encode(std::string(kSmile) + std::string(suffix)));
+        OSTAL_TRY(const std::vector<TokenId> ids,
+                  tokenizer.encode(std::string(kSmile) + std::string(suffix)));
         for (std::size_t i = smile.size(); i < ids.size(); ++i) out.id(ids[i]);
     }
     out.id(before);

@@ -38,18 +38,18 @@ struct ContentPart {
 };
 
 struct ToolCall {
-    std::string id;         // empty: none was given
+    std::string id;  // empty: none was given
     std::string name;
     std::string arguments;  // JSON text, as the model wrote it
 };
 
 struct ChatMessage {
     Role role = Role::kUser;
-    std::vector<ContentPart> content;   // a plain string is one part; null is none
-    std::vector<ToolCall> tool_calls;   // assistant only
-    std::string tool_call_id;           // tool only; empty: none was given
-    std::optional<std::string> name;    // tool only: the function's name
-    bool prefix = false;                // assistant, last message: the answer continues this text
+    std::vector<ContentPart> content;  // a plain string is one part; null is none
+    std::vector<ToolCall> tool_calls;  // assistant only
+    std::string tool_call_id;          // tool only; empty: none was given
+    std::optional<std::string> name;   // tool only: the function's name
+    bool prefix = false;               // assistant, last message: the answer continues this text
 };
 
 struct Tool {
@@ -77,13 +77,13 @@ Result<ChatRequest> parse_chat_request(const json::Value& request);
 // by a hash, always to the same one.
 std::string map_tool_call_id(std::string_view id);
 
-// The prompt, from bos (which ChatML does not have) to the place where the answer begins. `default_system` is used when the conversation
-// does not begin with a system message.
-// kInvalidArgument: a conversation the format does not allow (order of roles, last message, results that do
-// not match calls, a tool schema that is none). kUnprocessable: a name that is refused. kUnsupported: the
-// format or something in the request that the format has no place for.
-Result<std::vector<TokenId>> render_chat(Format format, const Tokenizer& tokenizer, const ChatRequest& request,
-                                         std::string_view default_system = {});
+// The prompt, from bos (which ChatML does not have) to the place where the answer begins. `default_system` is
+// used when the conversation does not begin with a system message. kInvalidArgument: a conversation the
+// format does not allow (order of roles, last message, results that do not match calls, a tool schema that is
+// none). kUnprocessable: a name that is refused. kUnsupported: the format or something in the request that
+// the format has no place for.
+Result<std::vector<TokenId>> render_chat(Format format, const Tokenizer& tokenizer,
+                                         const ChatRequest& request, std::string_view default_system = {});
 
 // The prompt of a fill-in-the-middle completion: the answer goes between `prompt` and `suffix`.
 // kUnsupported where the format has none.

@@ -49,7 +49,8 @@ Status check_last_message(const ChatRequest& request) {
     }
     const bool continued = last.prefix || request.continue_final_message;
     if (last.role == Role::kAssistant && !continued) {
-        return refuse("the last message is of the role assistant: expected user or tool, or assistant with prefix");
+        return refuse(
+            "the last message is of the role assistant: expected user or tool, or assistant with prefix");
     }
     if (request.messages.size() == 1 && last.role != Role::kUser && last.role != Role::kSystem) {
         return refuse("a conversation begins with a user or system message");
@@ -74,24 +75,27 @@ Status check_results_match_calls(const std::vector<ChatMessage>& messages) {
         if (messages[i].role == Role::kTool) ++results;
         if (messages[i].role != Role::kAssistant) continue;
         if (results != calls) {
-            return refuse(at(i) + std::to_string(calls) + " tool calls before it and " + std::to_string(results) +
-                          " results");
+            return refuse(at(i) + std::to_string(calls) + " tool calls before it and " +
+                          std::to_string(results) + " results");
         }
         calls = messages[i].tool_calls.size();
         results = 0;
     }
     if (results != calls) {
-        return refuse(std::to_string(calls) + " tool calls at the end and " + std::to_string(results) + " results");
+        return refuse(std::to_string(calls) + " tool calls at the end and " + std::to_string(results) +
+                      " results");
     }
     return {};
 }
 
-Status check_message(const InstructFormat& format, const ChatMessage& message, bool is_last, std::size_t index) {
+Status check_message(const InstructFormat& format, const ChatMessage& message, bool is_last,
+                     std::size_t index) {
     for (const ContentPart& part : message.content) {
         if (part.kind == ContentPart::Kind::kThinking) return unsupported(format, "thinking parts");
     }
     const bool tools = !message.tool_calls.empty() || message.role == Role::kTool;
-    if (tools && format.calls == CallLayout::kNone) return unsupported(format, "tool calls and their results");
+    if (tools && format.calls == CallLayout::kNone)
+        return unsupported(format, "tool calls and their results");
     if (message.role == Role::kAssistant) {
         const bool calls = !message.tool_calls.empty();
         if (!format.text_with_calls && calls == !message.content.empty()) {
@@ -207,14 +211,20 @@ Result<Conversation> make_conversation(const InstructFormat& format, const ChatR
     }
     if (request.continue_final_message) messages.back().prefix = true;
 
+    bool has_system = false;
     const bool own_turns = format.system == SystemPlace::kOwnTurn;
     for (std::size_t i = 0; i < messages.size(); ++i) {
         const ChatMessage& message = messages[i];
         if (message.role == Role::kSystem && !own_turns) {
-            append_joined(out.system, text_of(message));
+            // An empty list of parts or text is left out; parts that are all empty are joined all the same.
+            if (message.content.empty()) continue;
+            if (has_system) out.system += kJoin;
+            out.system += text_of(message);
+            has_system = true;
             continue;
         }
-        if (i == 0 || !merges(format, message.role, messages[i - 1].role)) out.turns.push_back(turn_of(message));
+        if (i == 0 || !merges(format, message.role, messages[i - 1].role))
+            out.turns.push_back(turn_of(message));
         add_message(out.turns.back(), message);
     }
     if (!own_turns && (out.turns.empty() || out.turns.front().role != Role::kUser)) {

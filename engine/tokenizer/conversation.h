@@ -14,10 +14,10 @@ namespace ostal::engine {
 struct Turn {
     Role role = Role::kUser;
     std::string text;
-    std::vector<ToolCall> calls;      // ids mapped to nine letters and digits
+    std::vector<ToolCall> calls;  // ids mapped to nine letters and digits
     std::string tool_call_id;
     std::optional<std::string> name;
-    bool open = false;                // the answer continues this turn
+    bool open = false;  // the answer continues this turn
 };
 
 struct Conversation {

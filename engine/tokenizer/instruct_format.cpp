@@ -8,17 +8,37 @@ namespace ostal::engine {
 namespace {
 
 constexpr std::array<InstructFormat, 10> kFormats{{
-    {.format = Format::kV1, .name = "v1", .built = true, .control_tokens = false,
+    {.format = Format::kV1,
+     .name = "v1",
+     .built = true,
+     .control_tokens = false,
      .system = SystemPlace::kFirstUserText},
-    {.format = Format::kV2, .name = "v2", .built = true, .system = SystemPlace::kLastUserText,
-     .calls = CallLayout::kList, .results = ResultLayout::kList, .drops_past_calls = true, .strips_answers = true},
-    {.format = Format::kV3, .name = "v3", .built = true, .system = SystemPlace::kLastUserText,
-     .calls = CallLayout::kListWithId, .results = ResultLayout::kObject, .needs_call_ids = true,
+    {.format = Format::kV2,
+     .name = "v2",
+     .built = true,
+     .system = SystemPlace::kLastUserText,
+     .calls = CallLayout::kList,
+     .results = ResultLayout::kList,
+     .drops_past_calls = true,
+     .strips_answers = true},
+    {.format = Format::kV3,
+     .name = "v3",
+     .built = true,
+     .system = SystemPlace::kLastUserText,
+     .calls = CallLayout::kListWithId,
+     .results = ResultLayout::kObject,
+     .needs_call_ids = true,
      .strips_answers = true},
     {.format = Format::kV3Tekken, .name = "v3-tekken"},
-    {.format = Format::kV7, .name = "v7", .built = true, .system = SystemPlace::kOwnTurn,
-     .calls = CallLayout::kListWithId, .results = ResultLayout::kIdAndText, .text_with_calls = true,
-     .needs_call_ids = true, .strips_answers = true},
+    {.format = Format::kV7,
+     .name = "v7",
+     .built = true,
+     .system = SystemPlace::kOwnTurn,
+     .calls = CallLayout::kListWithId,
+     .results = ResultLayout::kIdAndText,
+     .text_with_calls = true,
+     .needs_call_ids = true,
+     .strips_answers = true},
     {.format = Format::kV7Tekken, .name = "v7-tekken"},
     {.format = Format::kV11Tekken, .name = "v11-tekken"},
     {.format = Format::kV13Tekken, .name = "v13-tekken"},
@@ -64,17 +84,19 @@ bool format_has_tools(Format format) { return instruct_format(format).calls != C
 Status check_format(Format format, const Tokenizer& tokenizer) {
     const InstructFormat& shape = instruct_format(format);
     if (!shape.built) {
-        return fail(Code::kUnsupported, "the instruct format " + std::string(shape.name) + " is not supported");
+        return fail(Code::kUnsupported,
+                    "the instruct format " + std::string(shape.name) + " is not supported");
     }
     for (const std::string_view name : control_names(format)) {
         if (!tokenizer.control(name)) {
-            return fail(Code::kInvalidArgument, "the instruct format " + std::string(shape.name) + " needs the control token " +
-                                                    std::string(name) + ", which the vocabulary does not have");
+            return fail(Code::kInvalidArgument, "the instruct format " + std::string(shape.name) +
+                                                    " needs the control token " + std::string(name) +
+                                                    ", which the vocabulary does not have");
         }
     }
     if (format != Format::kChatMl && (tokenizer.bos() < 0 || tokenizer.eos() < 0)) {
-        return fail(Code::kInvalidArgument,
-                    "the instruct format " + std::string(shape.name) + " needs a vocabulary with bos and eos");
+        return fail(Code::kInvalidArgument, "the instruct format " + std::string(shape.name) +
+                                                " needs a vocabulary with bos and eos");
     }
     return {};
 }

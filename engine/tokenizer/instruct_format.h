@@ -20,24 +20,24 @@ enum class CallLayout {
 };
 enum class ResultLayout {
     kNone,
-    kList,      // a JSON list of one {"name", "content"}
-    kObject,    // JSON {"content", "call_id"}
-    kIdAndText, // the id, [TOOL_CONTENT], the text as it is
+    kList,       // a JSON list of one {"name", "content"}
+    kObject,     // JSON {"content", "call_id"}
+    kIdAndText,  // the id, [TOOL_CONTENT], the text as it is
 };
 
 struct InstructFormat {
     Format format = Format::kV1;
     std::string_view name;
     bool built = false;
-    bool control_tokens = true;        // false: the marks are plain text
+    bool control_tokens = true;  // false: the marks are plain text
     SystemPlace system = SystemPlace::kOwnTurn;
     CallLayout calls = CallLayout::kNone;
     ResultLayout results = ResultLayout::kNone;
-    bool text_with_calls = false;      // an assistant turn may have both
-    bool drops_past_calls = false;     // calls and results before the last user turn are left out
+    bool text_with_calls = false;   // an assistant turn may have both
+    bool drops_past_calls = false;  // calls and results before the last user turn are left out
     bool needs_call_ids = false;
-    bool strips_answers = false;       // trailing spaces of assistant turns
-    bool merges_neighbours = true;     // consecutive user or assistant messages become one turn
+    bool strips_answers = false;    // trailing spaces of assistant turns
+    bool merges_neighbours = true;  // consecutive user or assistant messages become one turn
 };
 
 const InstructFormat& instruct_format(Format format);

@@ -16,15 +16,15 @@ enum class Rule {
     kFlag,
     kNumber,
     kPositiveNumber,
-    kCount,          // an integer of at least 0
-    kList,           // anything in it
-    kTexts,          // a list of different texts
-    kTypes,          // the name of a type, or a list of different ones
+    kCount,  // an integer of at least 0
+    kList,   // anything in it
+    kTexts,  // a list of different texts
+    kTypes,  // the name of a type, or a list of different ones
     kSchema,
-    kSchemas,        // a list of at least one
+    kSchemas,  // a list of at least one
     kSchemaOrSchemas,
-    kSchemaMap,      // an object of schemas
-    kDependencies,   // an object of schemas and lists of texts
+    kSchemaMap,     // an object of schemas
+    kDependencies,  // an object of schemas and lists of texts
 };
 
 struct Keyword {
@@ -32,29 +32,53 @@ struct Keyword {
     Rule rule;
 };
 
-constexpr std::array kKeywords{
-    Keyword{"$id", Rule::kText}, Keyword{"$schema", Rule::kText}, Keyword{"$ref", Rule::kText},
-    Keyword{"$comment", Rule::kText}, Keyword{"title", Rule::kText}, Keyword{"description", Rule::kText},
-    Keyword{"readOnly", Rule::kFlag}, Keyword{"examples", Rule::kList},
-    Keyword{"multipleOf", Rule::kPositiveNumber}, Keyword{"maximum", Rule::kNumber},
-    Keyword{"exclusiveMaximum", Rule::kNumber}, Keyword{"minimum", Rule::kNumber},
-    Keyword{"exclusiveMinimum", Rule::kNumber}, Keyword{"maxLength", Rule::kCount},
-    Keyword{"minLength", Rule::kCount}, Keyword{"pattern", Rule::kText},
-    Keyword{"additionalItems", Rule::kSchema}, Keyword{"items", Rule::kSchemaOrSchemas},
-    Keyword{"maxItems", Rule::kCount}, Keyword{"minItems", Rule::kCount}, Keyword{"uniqueItems", Rule::kFlag},
-    Keyword{"contains", Rule::kSchema}, Keyword{"maxProperties", Rule::kCount},
-    Keyword{"minProperties", Rule::kCount}, Keyword{"required", Rule::kTexts},
-    Keyword{"additionalProperties", Rule::kSchema}, Keyword{"definitions", Rule::kSchemaMap},
-    Keyword{"properties", Rule::kSchemaMap}, Keyword{"patternProperties", Rule::kSchemaMap},
-    Keyword{"dependencies", Rule::kDependencies}, Keyword{"propertyNames", Rule::kSchema},
-    Keyword{"enum", Rule::kList}, Keyword{"type", Rule::kTypes}, Keyword{"format", Rule::kText},
-    Keyword{"contentMediaType", Rule::kText}, Keyword{"contentEncoding", Rule::kText},
-    Keyword{"if", Rule::kSchema}, Keyword{"then", Rule::kSchema}, Keyword{"else", Rule::kSchema},
-    Keyword{"allOf", Rule::kSchemas}, Keyword{"anyOf", Rule::kSchemas}, Keyword{"oneOf", Rule::kSchemas},
-    Keyword{"not", Rule::kSchema}};
+constexpr std::array kKeywords{Keyword{"$id", Rule::kText},
+                               Keyword{"$schema", Rule::kText},
+                               Keyword{"$ref", Rule::kText},
+                               Keyword{"$comment", Rule::kText},
+                               Keyword{"title", Rule::kText},
+                               Keyword{"description", Rule::kText},
+                               Keyword{"readOnly", Rule::kFlag},
+                               Keyword{"examples", Rule::kList},
+                               Keyword{"multipleOf", Rule::kPositiveNumber},
+                               Keyword{"maximum", Rule::kNumber},
+                               Keyword{"exclusiveMaximum", Rule::kNumber},
+                               Keyword{"minimum", Rule::kNumber},
+                               Keyword{"exclusiveMinimum", Rule::kNumber},
+                               Keyword{"maxLength", Rule::kCount},
+                               Keyword{"minLength", Rule::kCount},
+                               Keyword{"pattern", Rule::kText},
+                               Keyword{"additionalItems", Rule::kSchema},
+                               Keyword{"items", Rule::kSchemaOrSchemas},
+                               Keyword{"maxItems", Rule::kCount},
+                               Keyword{"minItems", Rule::kCount},
+                               Keyword{"uniqueItems", Rule::kFlag},
+                               Keyword{"contains", Rule::kSchema},
+                               Keyword{"maxProperties", Rule::kCount},
+                               Keyword{"minProperties", Rule::kCount},
+                               Keyword{"required", Rule::kTexts},
+                               Keyword{"additionalProperties", Rule::kSchema},
+                               Keyword{"definitions", Rule::kSchemaMap},
+                               Keyword{"properties", Rule::kSchemaMap},
+                               Keyword{"patternProperties", Rule::kSchemaMap},
+                               Keyword{"dependencies", Rule::kDependencies},
+                               Keyword{"propertyNames", Rule::kSchema},
+                               Keyword{"enum", Rule::kList},
+                               Keyword{"type", Rule::kTypes},
+                               Keyword{"format", Rule::kText},
+                               Keyword{"contentMediaType", Rule::kText},
+                               Keyword{"contentEncoding", Rule::kText},
+                               Keyword{"if", Rule::kSchema},
+                               Keyword{"then", Rule::kSchema},
+                               Keyword{"else", Rule::kSchema},
+                               Keyword{"allOf", Rule::kSchemas},
+                               Keyword{"anyOf", Rule::kSchemas},
+                               Keyword{"oneOf", Rule::kSchemas},
+                               Keyword{"not", Rule::kSchema}};
 
 bool is_type_name(const Value& value) {
-    constexpr std::array<std::string_view, 7> kTypes{"array", "boolean", "integer", "null", "number", "object", "string"};
+    constexpr std::array<std::string_view, 7> kTypes{"array",  "boolean", "integer", "null",
+                                                     "number", "object",  "string"};
     return value.is_string() && std::find(kTypes.begin(), kTypes.end(), value.as_string()) != kTypes.end();
 }
 
@@ -75,7 +99,8 @@ bool are_texts(const Value& value) {
 bool are_types(const Value& value) {
     if (!value.is_array()) return is_type_name(value);
     const json::Array& values = value.as_array();
-    return !values.empty() && std::all_of(values.begin(), values.end(), is_type_name) && all_different(values);
+    return !values.empty() && std::all_of(values.begin(), values.end(), is_type_name) &&
+           all_different(values);
 }
 
 bool is_count(const Value& value) {
@@ -89,7 +114,7 @@ public:
         if (!value.is_object()) return refuse(path, "a schema is an object or a boolean");
         for (const auto& [name, member] : value.as_object()) {
             const auto* keyword = std::find_if(kKeywords.begin(), kKeywords.end(),
-                                               [&](const Keyword& k) { return k.name == name; });
+                                               [&key = name](const Keyword& k) { return k.name == key; });
             if (keyword == kKeywords.end()) continue;  // others are annotations
             OSTAL_TRYV(check(keyword->rule, member, path.empty() ? name : path + "." + name));
         }
@@ -115,7 +140,8 @@ private:
             case Rule::kCount: return need(is_count(value), path, "expected an integer of at least 0");
             case Rule::kList: return need(value.is_array(), path, "expected a list");
             case Rule::kTexts: return need(are_texts(value), path, "expected a list of different strings");
-            case Rule::kTypes: return need(are_types(value), path, "expected the name of a type or a list of them");
+            case Rule::kTypes:
+                return need(are_types(value), path, "expected the name of a type or a list of them");
             case Rule::kSchema: return schema(value, path);
             case Rule::kSchemas: return schemas(value, path);
             case Rule::kSchemaOrSchemas: return value.is_array() ? schemas(value, path) : schema(value, path);
@@ -126,9 +152,11 @@ private:
     }
 
     Status schemas(const Value& value, const std::string& path) {
-        if (!value.is_array() || value.as_array().empty()) return refuse(path, "expected a list of at least one schema");
+        if (!value.is_array() || value.as_array().empty())
+            return refuse(path, "expected a list of at least one schema");
         std::size_t index = 0;
-        for (const Value& element : value.as_array()) OSTAL_TRYV(schema(element, path + "." + std::to_string(index++)));
+        for (const Value& element : value.as_array())
+            OSTAL_TRYV(schema(element, path + "." + std::to_string(index++)));
         return {};
     }
 

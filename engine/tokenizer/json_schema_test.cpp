@@ -15,11 +15,14 @@ std::string verdict(std::string_view text) {
 TEST(JsonSchema, AcceptsSchemasOfRealTools) {
     EXPECT_EQ(verdict("{}"), "");
     EXPECT_EQ(verdict("true"), "");
-    EXPECT_EQ(verdict(R"({"type": "object", "properties": {"city": {"type": ["string", "null"], "enum": ["a", 1, null]},
+    EXPECT_EQ(
+        verdict(
+            R"({"type": "object", "properties": {"city": {"type": ["string", "null"], "enum": ["a", 1, null]},
                       "n": {"type": "integer", "minimum": 0, "maximum": 9.5, "multipleOf": 0.5, "default": {"x": 1}},
                       "list": {"type": "array", "items": [{"$ref": "#/$defs/x"}, true], "minItems": 1, "maxItems": 2.0}},
                       "required": ["city"], "additionalProperties": false, "$defs": {"x": 1}, "x-vendor": [],
-                      "anyOf": [{"required": ["n"]}], "dependencies": {"a": ["b"], "c": {"type": "null"}}})"), "");
+                      "anyOf": [{"required": ["n"]}], "dependencies": {"a": ["b"], "c": {"type": "null"}}})"),
+        "");
 }
 
 TEST(JsonSchema, NamesThePlaceOfWhatIsNone) {

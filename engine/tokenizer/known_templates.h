@@ -10,8 +10,8 @@
 namespace ostal::engine {
 
 struct KnownTemplate {
-    std::string_view sha256;          // lower-case hex, of the UTF-8 text of `chat_template`
-    std::string_view models;          // whose template it is
+    std::string_view sha256;  // lower-case hex, of the UTF-8 text of `chat_template`
+    std::string_view models;  // whose template it is
     Format format = Format::kChatMl;
     std::string_view default_system;  // what the template says when the conversation has no system message
 };

@@ -33,7 +33,8 @@ Result<std::vector<TokenType>> token_types(const EmbeddedVocabulary& vocabulary)
         types[i] = static_cast<TokenType>(type);
     }
     for (const TokenId id : {vocabulary.bos, vocabulary.eos, vocabulary.unknown}) {
-        if (!in_range(id, size)) return malformed("the special id " + std::to_string(id) + " is out of range");
+        if (!in_range(id, size))
+            return malformed("the special id " + std::to_string(id) + " is out of range");
     }
     for (const TokenId id : {vocabulary.bos, vocabulary.eos}) {
         if (id >= 0) types[static_cast<std::size_t>(id)] = TokenType::kControl;
@@ -74,7 +75,8 @@ Result<std::unique_ptr<Tokenizer>> load_ranked(const EmbeddedVocabulary& vocabul
     }
     out.bos = vocabulary.bos;
     out.eos = vocabulary.eos;
-    if (vocabulary.unknown >= 0 && types[static_cast<std::size_t>(vocabulary.unknown)] == TokenType::kUnknown) {
+    if (vocabulary.unknown >= 0 &&
+        types[static_cast<std::size_t>(vocabulary.unknown)] == TokenType::kUnknown) {
         out.unknown = vocabulary.unknown;
     }
     return make_rank_bpe_tokenizer(std::move(out));
@@ -112,8 +114,8 @@ Result<std::unique_ptr<Tokenizer>> load_tokenizer_file(ByteSpan bytes, std::stri
 Result<std::unique_ptr<Tokenizer>> load_embedded_tokenizer(const EmbeddedVocabulary& vocabulary) {
     if (vocabulary.model == "llama") return load_scored(vocabulary);
     if (vocabulary.model == "gpt2") return load_ranked(vocabulary);
-    return fail(Code::kUnsupported,
-                "an embedded vocabulary of the model \"" + vocabulary.model.substr(0, 64) + "\" is not supported");
+    return fail(Code::kUnsupported, "an embedded vocabulary of the model \"" +
+                                        vocabulary.model.substr(0, 64) + "\" is not supported");
 }
 
 std::optional<std::string> choose_tokenizer_file(std::span<const std::string> names) {

@@ -51,10 +51,16 @@ std::string normalizer(std::string_view name = "identity", std::string_view char
     return Message().bytes(1, name).bytes(2, charsmap).number(3, 1).number(4, 0).text();
 }
 std::string small_model(const std::string& more_pieces = {}) {
-    return Message().bytes(1, piece("<unk>", 0, 2)).bytes(1, piece("<s>", 0, 3)).bytes(1, piece("</s>", 0, 3))
-               .bytes(1, piece("a", -1, 1)).text() + more_pieces;
+    return Message()
+               .bytes(1, piece("<unk>", 0, 2))
+               .bytes(1, piece("<s>", 0, 3))
+               .bytes(1, piece("</s>", 0, 3))
+               .bytes(1, piece("a", -1, 1))
+               .text() +
+           more_pieces;
 }
-std::string with_specs(const std::string& pieces, const std::string& trainer_spec, const std::string& normalizer_spec) {
+std::string with_specs(const std::string& pieces, const std::string& trainer_spec,
+                       const std::string& normalizer_spec) {
     return pieces + Message().bytes(2, trainer_spec).bytes(3, normalizer_spec).text();
 }
 
@@ -89,7 +95,8 @@ TEST(SentencePieceModel, RefusesOtherKindsByName) {
         EXPECT_EQ(tokenizer.error().code(), Code::kUnsupported);
         EXPECT_NE(tokenizer.error().message().find(name), std::string::npos);
     }
-    EXPECT_EQ(refusal(with_specs(small_model(), "", normalizer())), Code::kUnsupported);  // unigram is the default
+    EXPECT_EQ(refusal(with_specs(small_model(), "", normalizer())),
+              Code::kUnsupported);  // unigram is the default
     const auto nfkc = load(with_specs(small_model(), trainer(), normalizer("nmt_nfkc", "map")));
     ASSERT_FALSE(nfkc.has_value());
     EXPECT_EQ(nfkc.error().code(), Code::kUnsupported);
@@ -103,13 +110,13 @@ TEST(SentencePieceModel, RefusesPiecesThatNoEncoderCanUse) {
         return refusal(with_specs(small_model(Message().bytes(1, more).text()), trainer(), normalizer())) ==
                Code::kInvalidArgument;
     };
-    EXPECT_TRUE(refused(piece("a", -2, 1)));        // twice
+    EXPECT_TRUE(refused(piece("a", -2, 1)));  // twice
     EXPECT_TRUE(refused(piece("", -2, 1)));
     EXPECT_TRUE(refused(piece("\xC3", -2, 1)));
     EXPECT_TRUE(refused(piece("b", std::numeric_limits<float>::quiet_NaN(), 1)));
     EXPECT_TRUE(refused(piece("b", -2, 7)));
-    EXPECT_TRUE(refused(piece("<unk2>", -2, 2)));   // two unknown pieces
-    EXPECT_TRUE(refused(piece("b", -2, 6)));        // a byte that is none
+    EXPECT_TRUE(refused(piece("<unk2>", -2, 2)));  // two unknown pieces
+    EXPECT_TRUE(refused(piece("b", -2, 6)));       // a byte that is none
     EXPECT_TRUE(refused(piece(std::string(5000, 'b'), -2, 1)));
     EXPECT_EQ(refusal(with_specs("", trainer(), normalizer())), Code::kInvalidArgument);
     EXPECT_EQ(refusal(with_specs(small_model(), trainer() + Message().number(35, 1).text(), normalizer())),
@@ -120,7 +127,8 @@ TEST(SentencePieceModel, EveryCutOfAFileIsRefusedOrHoldsTogether) {
     const std::string whole = with_specs(small_model(), trainer(), normalizer());
     for (std::size_t size = 0; size < whole.size(); ++size) {
         const auto tokenizer = load(whole.substr(0, size));
-        EXPECT_FALSE(tokenizer.has_value()) << size;  // cut before the specs: unigram; within a message: malformed
+        EXPECT_FALSE(tokenizer.has_value())
+            << size;  // cut before the specs: unigram; within a message: malformed
     }
     for (std::size_t at = 0; at < whole.size(); ++at) {
         for (int bit = 0; bit < 8; ++bit) {
@@ -135,7 +143,8 @@ TEST(SentencePieceModel, EveryCutOfAFileIsRefusedOrHoldsTogether) {
 TEST(LoadTokenizer, ChoosesTheNewestSentencePieceModelThenJson) {
     using Names = std::vector<std::string>;
     const auto choose = [](const Names& names) { return choose_tokenizer_file(names); };
-    EXPECT_EQ(choose({"tokenizer.json", "tokenizer.model", "tokenizer.model.v3", "tokenizer.model.v1"}), "tokenizer.model.v3");
+    EXPECT_EQ(choose({"tokenizer.json", "tokenizer.model", "tokenizer.model.v3", "tokenizer.model.v1"}),
+              "tokenizer.model.v3");
     EXPECT_EQ(choose({"config.json", "tokenizer.json", "tokenizer.model"}), "tokenizer.model");
     EXPECT_EQ(choose({"tokenizer.json", "tekken.json"}), "tekken.json");
     EXPECT_EQ(choose({"tokenizer.json", "tokenizer.model.bak"}), "tokenizer.json");

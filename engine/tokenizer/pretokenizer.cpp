@@ -182,7 +182,8 @@ Result<std::vector<Split>> splits_of_pre(std::string_view pre) {
     if (pre == "smollm") return std::vector<Split>{Split::kDigits, Split::kGpt2};
     if (pre == "llama-bpe" || pre == "llama3" || pre == "llama-v3") return std::vector<Split>{Split::kLlama3};
     if (pre == "qwen2") return std::vector<Split>{Split::kQwen2};
-    return fail(Code::kUnsupported, "the pre-tokenizer \"" + std::string(pre.substr(0, 64)) + "\" is not built in");
+    return fail(Code::kUnsupported,
+                "the pre-tokenizer \"" + std::string(pre.substr(0, 64)) + "\" is not built in");
 }
 
 void split(Split how, std::string_view text, std::vector<std::string_view>& pieces) {

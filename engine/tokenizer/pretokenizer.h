@@ -14,10 +14,11 @@ namespace ostal::engine {
 enum class Split {
     // 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
     kGpt2,
-    // (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
+    // (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|
+    // ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
     kLlama3,
-    kQwen2,   // kLlama3 with \p{N} instead of \p{N}{1,3}
-    kDigits,  // every \p{N} character alone, what lies between stays whole
+    kQwen2,      // kLlama3 with \p{N} instead of \p{N}{1,3}
+    kDigits,     // every \p{N} character alone, what lies between stays whole
     kDigitRuns,  // \p{N}+ alone, what lies between stays whole
 };
 

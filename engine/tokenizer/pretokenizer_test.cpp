@@ -14,13 +14,15 @@ namespace {
 class Oracle {
 public:
     explicit Oracle(std::string pattern) {
-        const std::string space = R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
+        const std::string space =
+            R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
         replace(pattern, R"([^\s)", "[^" + space);
         replace(pattern, R"(\s)", "[" + space + "]");
         replace(pattern, R"(\S)", "[^" + space + "]");
         int error = 0;
         PCRE2_SIZE at = 0;
-        code_ = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), PCRE2_UTF | PCRE2_UCP, &error, &at, nullptr);
+        code_ = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+                              PCRE2_UTF | PCRE2_UCP, &error, &at, nullptr);
         EXPECT_NE(code_, nullptr) << pattern << " at " << at;
         match_ = pcre2_match_data_create_from_pattern(code_, nullptr);
     }
@@ -53,7 +55,8 @@ private:
         }
     }
     std::pair<std::size_t, std::size_t> find(std::string_view text, std::size_t from) const {
-        const int count = pcre2_match(code_, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from, 0, match_, nullptr);
+        const int count = pcre2_match(code_, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from, 0,
+                                      match_, nullptr);
         if (count < 0) return {text.size(), text.size()};
         const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(match_);
         return {ends[0], ends[1]};
@@ -95,15 +98,17 @@ TEST_P(AgainstPcre2, SeededRandomTextsAreCutAlike) {
 // Short strings over the characters at which the patterns branch, all of them.
 TEST_P(AgainstPcre2, AllShortTextsOverTheBranchingCharactersAreCutAlike) {
     const Oracle oracle(GetParam().regex);
-    const std::vector<std::string> letters{"a", "S", "\xC5\xBF" /* U+017F */, "l", "e", "r", "'", "1", " ", "\t", "\n", "\r", "-",
-                                           "\xC2\xA0" /* U+00A0 */, "\xCC\x81" /* U+0301 */};
+    const std::vector<std::string> letters{
+        "a",  "S", "\xC5\xBF" /* U+017F */, "l",       "e", "r", "'", "1", " ", "\t", "\n",
+        "\r", "-", "\xC2\xA0" /* U+00A0 */, "\xCC\x81" /* U+0301 */};
     std::vector<std::string_view> pieces;
     std::size_t count = 1;
     for (int length = 1; length <= 4; ++length) {
         count *= letters.size();
         for (std::size_t number = 0; number < count; ++number) {
             std::string text;
-            for (std::size_t rest = number, i = 0; i < static_cast<std::size_t>(length); ++i, rest /= letters.size()) {
+            for (std::size_t rest = number, i = 0; i < static_cast<std::size_t>(length);
+                 ++i, rest /= letters.size()) {
                 text += letters[rest % letters.size()];
             }
             pieces.clear();
@@ -116,12 +121,10 @@ INSTANTIATE_TEST_SUITE_P(Patterns, AgainstPcre2, ::testing::ValuesIn(kPatterns),
                          [](const auto& pattern) { return std::string(pattern.param.name); });
 
 TEST(Unicode, EveryCodePointHasPcre2sClass) {
-    const std::pair<CharClass, const char*> classes[] = {{CharClass::kUpper, R"([\p{Lu}\p{Lt}])"},
-                                                         {CharClass::kLower, R"(\p{Ll})"},
-                                                         {CharClass::kLetter, R"([\p{Lm}\p{Lo}])"},
-                                                         {CharClass::kMark, R"(\p{M})"},
-                                                         {CharClass::kNumber, R"(\p{N})"},
-                                                         {CharClass::kSpace, R"(\s)"}};
+    const std::pair<CharClass, const char*> classes[] = {
+        {CharClass::kUpper, R"([\p{Lu}\p{Lt}])"},  {CharClass::kLower, R"(\p{Ll})"},
+        {CharClass::kLetter, R"([\p{Lm}\p{Lo}])"}, {CharClass::kMark, R"(\p{M})"},
+        {CharClass::kNumber, R"(\p{N})"},          {CharClass::kSpace, R"(\s)"}};
     for (const auto& [expected, regex] : classes) {
         const Oracle oracle(regex);
         for (char32_t point = 0; point < 0x110000; ++point) {

@@ -36,7 +36,8 @@ std::array<std::int16_t, kAlphabetEnd> make_alphabet() {
 using MergeTable = std::unordered_map<std::uint64_t, Merge>;
 
 std::uint64_t pair_key(TokenId left, TokenId right) {
-    return static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32 | static_cast<std::uint32_t>(right);
+    return static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32 |
+           static_cast<std::uint32_t>(right);
 }
 
 class RankBpeTokenizer final : public TableTokenizer {
@@ -227,7 +228,8 @@ Result<IdByName> index_tokens(RankBpeVocabulary& vocabulary) {
                 break;
             }
             default:
-                token.bytes = vocabulary.byte_level ? bytes_of_alphabet(token.name) : spaces_from_symbols(token.name);
+                token.bytes =
+                    vocabulary.byte_level ? bytes_of_alphabet(token.name) : spaces_from_symbols(token.name);
         }
     }
     for (const TokenId id : {vocabulary.bos, vocabulary.eos, vocabulary.unknown}) {

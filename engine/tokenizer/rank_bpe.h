@@ -24,15 +24,15 @@ enum class DummyPrefix {
 
 struct RankBpeVocabulary {
     struct Pair {
-        std::string left;   // names of tokens
+        std::string left;  // names of tokens
         std::string right;
     };
     std::vector<Token> tokens;  // names and types; make_rank_bpe_tokenizer fills in the bytes
     std::vector<Pair> merges;   // best first
     TokenId bos = -1;
     TokenId eos = -1;
-    TokenId unknown = -1;       // for characters without a token; -1: they give nothing
-    bool ignore_merges = false; // a piece that is a token is that token, whatever the merges would give
+    TokenId unknown = -1;        // for characters without a token; -1: they give nothing
+    bool ignore_merges = false;  // a piece that is a token is that token, whatever the merges would give
     // Byte-level: symbols are bytes, spelled in GPT-2's alphabet, within the pieces that `splits` cut.
     bool byte_level = true;
     std::vector<Split> splits;

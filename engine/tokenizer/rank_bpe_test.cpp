@@ -27,7 +27,8 @@ std::vector<std::string> alphabet() {
     std::vector<std::string> names(256);
     char32_t next = 0x100;
     for (char32_t byte = 0; byte < 256; ++byte) {
-        const bool printable = (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
+        const bool printable =
+            (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
         testing::append_utf8(names[byte], printable ? byte : next++);
     }
     return names;

@@ -63,12 +63,14 @@ public:
         std::unordered_map<TokenId, std::size_t> split_of_unused;
         merge_symbols(symbols, [&](const Symbol& left, const Symbol& right) -> std::optional<Merge> {
             if (left.size + right.size > longest_piece_) return std::nullopt;
-            const auto found = pieces_.find(std::string_view(normal).substr(left.begin, left.size + right.size));
+            const auto found =
+                pieces_.find(std::string_view(normal).substr(left.begin, left.size + right.size));
             if (found == pieces_.end()) return std::nullopt;
             if (has_unused_ && token(found->second).type == TokenType::kUnused) {
                 split_of_unused[found->second] = left.size;
             }
-            return Merge{-static_cast<double>(scores_[static_cast<std::size_t>(found->second)]), found->second};
+            return Merge{-static_cast<double>(scores_[static_cast<std::size_t>(found->second)]),
+                         found->second};
         });
         ids.reserve(symbols.size() / 3 + 1);
         bool after_unknown = false;
@@ -120,13 +122,15 @@ private:
         return symbols;
     }
 
-    void emit(std::string_view piece, TokenId id, const std::unordered_map<TokenId, std::size_t>& split_of_unused,
-              bool& after_unknown, std::vector<TokenId>& ids) const {
+    void emit(std::string_view piece, TokenId id,
+              const std::unordered_map<TokenId, std::size_t>& split_of_unused, bool& after_unknown,
+              std::vector<TokenId>& ids) const {
         if (id >= 0 && token(id).type == TokenType::kUnused) {
             if (const auto split = split_of_unused.find(id); split != split_of_unused.end()) {
                 for (const auto& part : {piece.substr(0, split->second), piece.substr(split->second)}) {
                     const auto found = pieces_.find(part);
-                    emit(part, found == pieces_.end() ? -1 : found->second, split_of_unused, after_unknown, ids);
+                    emit(part, found == pieces_.end() ? -1 : found->second, split_of_unused, after_unknown,
+                         ids);
                 }
                 return;
             }

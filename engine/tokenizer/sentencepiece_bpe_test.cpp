@@ -61,10 +61,10 @@ std::vector<TokenId> encode(const SentencePieceModel& model, std::string_view te
 
 TEST(SentencePieceBpe, MergesTheBestScoreFirstAndTheLeftmostAmongEquals) {
     SentencePieceModel model = small_model();
-    EXPECT_EQ(encode(model, "abc"), (std::vector<TokenId>{9, 8}));      // bc before ab, then ▁a
-    EXPECT_EQ(encode(model, "ab"), (std::vector<TokenId>{3, 7}));       // ab before ▁a
+    EXPECT_EQ(encode(model, "abc"), (std::vector<TokenId>{9, 8}));  // bc before ab, then ▁a
+    EXPECT_EQ(encode(model, "ab"), (std::vector<TokenId>{3, 7}));   // ab before ▁a
     model.pieces[7].score = model.pieces[8].score;
-    EXPECT_EQ(encode(model, "abc"), (std::vector<TokenId>{3, 7, 6}));   // ab is left of bc
+    EXPECT_EQ(encode(model, "abc"), (std::vector<TokenId>{3, 7, 6}));  // ab is left of bc
 }
 
 TEST(SentencePieceBpe, AddsTheDummyPrefixToEveryTextButTheEmptyOne) {
@@ -136,7 +136,8 @@ TEST(SentencePieceBpe, DecodeOfEncodeIsTheText) {
     SeededRandom random(1);
     for (int i = 0; i < 3000; ++i) {
         const std::string text = random_text(random, random.below(60));
-        if (text.find(kSpaceSymbol) != std::string::npos) continue;  // decodes as a space: SentencePiece's own loss
+        if (text.find(kSpaceSymbol) != std::string::npos)
+            continue;  // decodes as a space: SentencePiece's own loss
         const auto ids = tokenizer->encode(text);
         ASSERT_TRUE(ids.has_value());
         ASSERT_EQ(tokenizer->decode(*ids), text) << json::quote(text);
@@ -151,8 +152,8 @@ TEST(SentencePieceBpe, LongTextsTakeAboutLinearTime) {
     SeededRandom random(2);
     std::string letters;
     while (letters.size() < 1'000'000) letters += static_cast<char>('a' + random.below(26));
-    for (const std::string& text : {std::string(1'000'000, 'a'), std::string(1'000'000, ' '), letters,
-                                    random_text(random, 400'000)}) {
+    for (const std::string& text :
+         {std::string(1'000'000, 'a'), std::string(1'000'000, ' '), letters, random_text(random, 400'000)}) {
         const auto ids = tokenizer->encode(text);
         ASSERT_TRUE(ids.has_value());
         EXPECT_EQ(tokenizer->decode(*ids).size(), text.size());

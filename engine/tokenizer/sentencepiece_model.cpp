@@ -167,7 +167,8 @@ Status read_normalizer_spec(ByteSpan bytes, NormalizerSpec& spec, SentencePieceM
     });
 }
 
-Status read_model(ByteSpan bytes, SentencePieceModel& model, TrainerSpec& trainer, NormalizerSpec& normalizer) {
+Status read_model(ByteSpan bytes, SentencePieceModel& model, TrainerSpec& trainer,
+                  NormalizerSpec& normalizer) {
     return read_message(bytes, [&](const Field& field) -> Status {
         if (field.number < 1 || field.number > 3) return {};
         OSTAL_TRYV(wire_is(field, Field::Wire::kBytes, "a part of the model"));
@@ -223,7 +224,8 @@ Status check_pieces(const SentencePieceModel& model) {
             bytes[*byte] = true;
         }
     }
-    if (unknown != 1) return malformed("it has " + std::to_string(unknown) + " unknown pieces instead of one");
+    if (unknown != 1)
+        return malformed("it has " + std::to_string(unknown) + " unknown pieces instead of one");
     if (model.byte_fallback) {
         for (const bool present : bytes) {
             if (!present) return malformed("byte fallback without all 256 byte pieces");
@@ -240,14 +242,16 @@ Result<SentencePieceModel> parse_sentencepiece_model(ByteSpan bytes) {
     if (!trainer.present || !normalizer.present) return malformed("it has no trainer or normaliser settings");
     if (trainer.model_type != 2) {
         return fail(Code::kUnsupported, "a SentencePiece model of type " +
-                                            std::string(model_type_name(trainer.model_type)) + ", only BPE is read");
+                                            std::string(model_type_name(trainer.model_type)) +
+                                            ", only BPE is read");
     }
     if (trainer.whitespace_as_suffix) {
         return fail(Code::kUnsupported, "a SentencePiece model with treat_whitespace_as_suffix");
     }
     if (normalizer.name != "identity" && !(normalizer.charsmap.empty() && normalizer.rules.empty())) {
         const std::string name = is_valid_utf8(normalizer.name) ? normalizer.name.substr(0, 64) : "?";
-        return fail(Code::kUnsupported, "a SentencePiece model with the normaliser \"" + name + "\", only identity is read");
+        return fail(Code::kUnsupported,
+                    "a SentencePiece model with the normaliser \"" + name + "\", only identity is read");
     }
     OSTAL_TRYV(check_pieces(model));
     model.bos = control_id(model, trainer.bos_piece, trainer.bos_id);

@@ -25,7 +25,7 @@ struct SentencePieceModel {
     bool remove_extra_whitespaces = true;
     bool escape_whitespaces = true;
     std::string unknown_surface = " \xE2\x81\x87 ";  // what <unk> decodes to: U+2047 between spaces
-    TokenId bos = -1;  // -1: the model has none
+    TokenId bos = -1;                                // -1: the model has none
     TokenId eos = -1;
 };
 

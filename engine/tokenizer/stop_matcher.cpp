@@ -11,7 +11,8 @@ StopMatcher::StopMatcher(std::vector<std::string> stops) {
         Pattern pattern{std::move(text), {}, 0};
         pattern.failure.assign(pattern.text.size(), 0);
         for (std::size_t i = 1, length = 0; i < pattern.text.size(); ++i) {
-            while (length > 0 && pattern.text[i] != pattern.text[length]) length = pattern.failure[length - 1];
+            while (length > 0 && pattern.text[i] != pattern.text[length])
+                length = pattern.failure[length - 1];
             if (pattern.text[i] == pattern.text[length]) ++length;
             pattern.failure[i] = length;
         }

@@ -15,8 +15,9 @@ public:
     // Empty strings among `stops` are ignored.
     explicit StopMatcher(std::vector<std::string> stops);
 
-    // Takes the next piece of text and appends to `out` what is certain to lie before any stop string. After a match
-    // everything later is ignored. Allocates for `out` alone, once as much text has been held back before.
+    // Takes the next piece of text and appends to `out` what is certain to lie before any stop string. After
+    // a match everything later is ignored. Allocates for `out` alone, once as much text has been held back
+    // before.
     void push(std::string_view text, std::string& out);
     std::string push(std::string_view text);
     // The end came without a stop string: what was held back.

@@ -60,7 +60,8 @@ Outcome naive(const std::vector<std::string>& stops, const std::string& text) {
     for (std::size_t end = 1; end <= text.size(); ++end) {
         std::size_t longest = 0;
         for (const std::string& stop : stops) {
-            if (!stop.empty() && text.substr(0, end).ends_with(stop)) longest = std::max(longest, stop.size());
+            if (!stop.empty() && text.substr(0, end).ends_with(stop))
+                longest = std::max(longest, stop.size());
         }
         if (longest > 0) return {text.substr(0, end - longest), true};
     }
@@ -85,7 +86,8 @@ TEST(StopMatcher, TheResultDoesNotDependOnHowTheTextIsCut) {
             at += size;
         }
         ASSERT_EQ(run(stops, pieces), naive(stops, text)) << text;
-        // Nothing that was let out may have to be taken back, and no more is held than could begin a stop string.
+        // Nothing that was let out may have to be taken back, and no more is held than could begin a stop
+        // string.
         StopMatcher matcher(stops);
         std::string out;
         std::string seen;
@@ -94,8 +96,9 @@ TEST(StopMatcher, TheResultDoesNotDependOnHowTheTextIsCut) {
             seen += piece;
             if (matcher.stopped()) break;
             const std::string held = seen.substr(out.size());
-            ASSERT_TRUE(held.empty() || std::any_of(stops.begin(), stops.end(),
-                                                    [&](const std::string& s) { return s.starts_with(held); }));
+            ASSERT_TRUE(held.empty() || std::any_of(stops.begin(), stops.end(), [&](const std::string& s) {
+                            return s.starts_with(held);
+                        }));
         }
     }
 }

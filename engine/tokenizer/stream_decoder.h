@@ -20,8 +20,8 @@ public:
     // (an assistant message given as prefix).
     explicit StreamDecoder(const Tokenizer& tokenizer, bool starts_text = true);
 
-    // Appends to `out` the text that became certain: whole characters only, may be nothing. Allocates for `out` alone,
-    // once the decoder has met a token as long as this one.
+    // Appends to `out` the text that became certain: whole characters only, may be nothing. Allocates for
+    // `out` alone, once the decoder has met a token as long as this one.
     void push(TokenId id, std::string& out);
     std::string push(TokenId id);
     // What an incomplete character at the end decodes to; the decoder is empty then.

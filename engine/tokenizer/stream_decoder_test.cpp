@@ -7,7 +7,8 @@
 namespace ostal::engine {
 namespace {
 
-std::vector<std::string> deltas(const Tokenizer& tokenizer, const std::vector<TokenId>& ids, bool starts_text = true) {
+std::vector<std::string> deltas(const Tokenizer& tokenizer, const std::vector<TokenId>& ids,
+                                bool starts_text = true) {
     StreamDecoder decoder(tokenizer, starts_text);
     std::vector<std::string> out;
     for (const TokenId id : ids) out.push_back(decoder.push(id));
@@ -54,7 +55,8 @@ TEST(StreamDecoder, DeltasOfAnyTokensAreTheDecodedText) {
         std::vector<TokenId> ids;
         for (std::uint64_t n = random.below(40); n > 0; --n) {
             // Byte pieces often, so that broken and whole characters come about.
-            const auto bound = random.below(2) == 0 ? 300 : static_cast<std::uint64_t>(tokenizer->vocab_size());
+            const auto bound =
+                random.below(2) == 0 ? 300 : static_cast<std::uint64_t>(tokenizer->vocab_size());
             ids.push_back(static_cast<TokenId>(random.below(bound)));
         }
         const auto parts = deltas(*tokenizer, ids);

@@ -96,8 +96,9 @@ inline void append_utf8(std::string& out, char32_t point) {
 
 // Text that looks like text: words, spaces, digits, line breaks, contractions, and characters of every plane.
 inline std::string random_text(SeededRandom& random, std::size_t characters) {
-    static const std::vector<std::string> kWords{"the", " and", "d'", "l'", " don't", "'S", "I'LL", "'re", "\r\n",
-                                                 "été", "日本", " ", "  ", "\t", "\n", "123", "x=", "==", "½", "²"};
+    static const std::vector<std::string> kWords{"the", " and", "d'",  "l'",   " don't", "'S", "I'LL",
+                                                 "'re", "\r\n", "été", "日本", " ",      "  ", "\t",
+                                                 "\n",  "123",  "x=",  "==",   "½",      "²"};
     std::string out;
     for (std::size_t i = 0; i < characters; ++i) {
         switch (random.below(8)) {

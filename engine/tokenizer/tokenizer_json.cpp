@@ -23,7 +23,8 @@ tl::unexpected<Error> unsupported(std::string what) {
 bool is_empty(const Value* value) { return value == nullptr || value->is_null(); }
 
 // Refuses members that are not named.
-Status known_members(const Value& value, std::string_view where, std::initializer_list<std::string_view> known) {
+Status known_members(const Value& value, std::string_view where,
+                     std::initializer_list<std::string_view> known) {
     if (!value.is_object()) return malformed(std::string(where) + " is no object");
     for (const auto& [key, member] : value.as_object()) {
         if (std::find(known.begin(), known.end(), key) == known.end()) {
@@ -53,14 +54,16 @@ Result<std::string> type_of(const Value& value, std::string_view where) {
 }
 
 // One step or the steps of a "Sequence" whose list has the name `list`.
-Result<std::vector<const Value*>> steps_of(const Value* value, std::string_view where, std::string_view list) {
+Result<std::vector<const Value*>> steps_of(const Value* value, std::string_view where,
+                                           std::string_view list) {
     std::vector<const Value*> steps;
     if (is_empty(value)) return steps;
     OSTAL_TRY(const std::string type, type_of(*value, where));
     if (type != "Sequence") return std::vector<const Value*>{value};
     OSTAL_TRYV(known_members(*value, where, {"type", list}));
     const Value* members = value->find(list);
-    if (members == nullptr || !members->is_array()) return malformed(std::string(where) + " has no list of steps");
+    if (members == nullptr || !members->is_array())
+        return malformed(std::string(where) + " has no list of steps");
     for (const Value& step : members->as_array()) steps.push_back(&step);
     return steps;
 }
@@ -72,8 +75,9 @@ struct Reader {
     TokenId template_eos = -1;
 
     Status read() {
-        OSTAL_TRYV(known_members(root, "the file", {"version", "truncation", "padding", "added_tokens", "normalizer",
-                                                    "pre_tokenizer", "post_processor", "decoder", "model"}));
+        OSTAL_TRYV(known_members(root, "the file",
+                                 {"version", "truncation", "padding", "added_tokens", "normalizer",
+                                  "pre_tokenizer", "post_processor", "decoder", "model"}));
         OSTAL_TRYV(read_normalizer());
         OSTAL_TRYV(read_pre_tokenizer());
         OSTAL_TRYV(read_model());
@@ -92,7 +96,8 @@ struct Reader {
             if (type == "Prepend") {
                 OSTAL_TRYV(known_members(*step, "Prepend", {"type", "prepend"}));
                 OSTAL_TRY(const std::string text, text_member(*step, "prepend"));
-                if (text != kSpaceSymbol) return unsupported("a Prepend normaliser of " + json::quote(text.substr(0, 64)));
+                if (text != kSpaceSymbol)
+                    return unsupported("a Prepend normaliser of " + json::quote(text.substr(0, 64)));
                 out.dummy_prefix = DummyPrefix::kAlways;
             } else if (type == "Replace") {
                 OSTAL_TRYV(is_space_replacement(*step));
@@ -152,13 +157,14 @@ struct Reader {
         OSTAL_TRYV(known_members(step, "Split", {"type", "pattern", "behavior", "invert"}));
         const Value* pattern = step.find("pattern");
         const Value* regex = pattern == nullptr ? nullptr : pattern->find("Regex");
-        if (regex == nullptr || !regex->is_string()) return unsupported("a Split by something else than a regular expression");
+        if (regex == nullptr || !regex->is_string())
+            return unsupported("a Split by something else than a regular expression");
         const auto split = split_of_regex(regex->as_string());
         if (!split) return unsupported("a Split by " + json::quote(regex->as_string().substr(0, 200)));
         OSTAL_TRY(const std::string behavior, text_member(step, "behavior"));
         OSTAL_TRY(const bool invert, bool_member(step, "invert", false));
-        // The patterns match every character but those of kDigits and kDigitRuns: then keeping the matches alone
-        // is the same as cutting around them.
+        // The patterns match every character but those of kDigits and kDigitRuns: then keeping the matches
+        // alone is the same as cutting around them.
         const bool covers = *split != Split::kDigits && *split != Split::kDigitRuns;
         if (!(behavior == "Isolated" && !invert) && !(behavior == "Removed" && invert && covers)) {
             return unsupported("a Split with behaviour " + json::quote(behavior.substr(0, 64)));
@@ -168,7 +174,8 @@ struct Reader {
     }
 
     Status read_byte_level(const Value& step) {
-        OSTAL_TRYV(known_members(step, "ByteLevel", {"type", "add_prefix_space", "trim_offsets", "use_regex"}));
+        OSTAL_TRYV(
+            known_members(step, "ByteLevel", {"type", "add_prefix_space", "trim_offsets", "use_regex"}));
         OSTAL_TRY(const bool prefix, bool_member(step, "add_prefix_space", true));
         OSTAL_TRY(const bool use_regex, bool_member(step, "use_regex", true));
         if (prefix) return unsupported("ByteLevel with add_prefix_space");
@@ -178,8 +185,9 @@ struct Reader {
 
     Status read_metaspace(const Value& step) {
         metaspace = true;
-        OSTAL_TRYV(known_members(step, "Metaspace",
-                                 {"type", "replacement", "add_prefix_space", "prepend_scheme", "split", "str_rep"}));
+        OSTAL_TRYV(
+            known_members(step, "Metaspace",
+                          {"type", "replacement", "add_prefix_space", "prepend_scheme", "split", "str_rep"}));
         OSTAL_TRY(const std::string replacement, text_member(step, "replacement"));
         if (replacement != kSpaceSymbol) return unsupported("a Metaspace other than U+2581");
         OSTAL_TRY(std::string scheme, text_member(step, "prepend_scheme"));
@@ -199,9 +207,10 @@ struct Reader {
         if (is_empty(model)) return malformed("it has no model");
         OSTAL_TRY(const std::string type, type_of(*model, "model"));
         if (!type.empty() && type != "BPE") return unsupported("the model " + json::quote(type));
-        OSTAL_TRYV(known_members(*model, "model",
-                                 {"type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
-                                  "fuse_unk", "byte_fallback", "ignore_merges", "vocab", "merges"}));
+        OSTAL_TRYV(
+            known_members(*model, "model",
+                          {"type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
+                           "fuse_unk", "byte_fallback", "ignore_merges", "vocab", "merges"}));
         if (const Value* dropout = model->find("dropout");
             !is_empty(dropout) && !(dropout->is_number() && dropout->as_double() == 0)) {
             return unsupported("BPE with dropout");
@@ -284,7 +293,8 @@ struct Reader {
             for (const Value& token : added->as_array()) OSTAL_TRYV(read_added_token(token));
         }
         if (out.unknown < 0) return {};
-        // In a byte-level vocabulary the unknown token is a control token (the end of text), which text never gives.
+        // In a byte-level vocabulary the unknown token is a control token (the end of text), which text never
+        // gives.
         Token& unknown = out.tokens[static_cast<std::size_t>(out.unknown)];
         if (out.byte_level && unknown.type == TokenType::kControl) {
             out.unknown = -1;
@@ -295,20 +305,23 @@ struct Reader {
     }
 
     Status read_added_token(const Value& value) {
-        OSTAL_TRYV(known_members(value, "added_tokens",
-                                 {"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"}));
+        OSTAL_TRYV(
+            known_members(value, "added_tokens",
+                          {"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"}));
         OSTAL_TRY(const std::string content, text_member(value, "content"));
         const Value* id = value.find("id");
         if (id == nullptr) return malformed("an added token without an id");
         OSTAL_TRY(Token * token, token_at(*id, content));
-        if (!token->name.empty() && token->name != content) return malformed("an added token has another token's id");
+        if (!token->name.empty() && token->name != content)
+            return malformed("an added token has another token's id");
         OSTAL_TRY(const bool special, bool_member(value, "special", false));
         if (!special) {
             for (const std::string_view option : {"single_word", "lstrip", "rstrip"}) {
                 OSTAL_TRY(const bool set, bool_member(value, option, false));
                 if (set) return unsupported("an added token with " + std::string(option));
             }
-            if (!out.byte_level) return unsupported("an added token that is not special, with spaces as U+2581");
+            if (!out.byte_level)
+                return unsupported("an added token that is not special, with spaces as U+2581");
         }
         token->name = content;
         token->type = special ? TokenType::kControl : TokenType::kUserDefined;
@@ -322,7 +335,8 @@ struct Reader {
             if (type == "ByteLevel") continue;  // trims offsets, changes no ids
             if (type != "TemplateProcessing") return unsupported("the post-processor " + json::quote(type));
             const Value* single = step->find("single");
-            if (single == nullptr || !single->is_array()) return malformed("TemplateProcessing has no list \"single\"");
+            if (single == nullptr || !single->is_array())
+                return malformed("TemplateProcessing has no list \"single\"");
             bool after_text = false;
             for (const Value& piece : single->as_array()) OSTAL_TRYV(read_template_piece(piece, after_text));
         }
@@ -351,11 +365,12 @@ struct Reader {
             OSTAL_TRY(const std::string type, type_of(*step, "decoder"));
             types += (types.empty() ? "" : " ") + type;
         }
-        constexpr std::array<std::string_view, 5> kSpelled{"Metaspace", "ByteFallback Metaspace",
-                                                           "Replace ByteFallback Fuse Strip", "Replace ByteFallback Fuse",
-                                                           "ByteFallback Fuse Metaspace"};
-        const bool known = out.byte_level ? types == "ByteLevel"
-                                          : std::find(kSpelled.begin(), kSpelled.end(), types) != kSpelled.end();
+        constexpr std::array<std::string_view, 5> kSpelled{
+            "Metaspace", "ByteFallback Metaspace", "Replace ByteFallback Fuse Strip",
+            "Replace ByteFallback Fuse", "ByteFallback Fuse Metaspace"};
+        const bool known = out.byte_level
+                               ? types == "ByteLevel"
+                               : std::find(kSpelled.begin(), kSpelled.end(), types) != kSpelled.end();
         if (!known) return unsupported("the decoder " + json::quote(types.substr(0, 200)));
         return {};
     }
@@ -365,7 +380,8 @@ struct Reader {
         const auto by_name = [&](std::initializer_list<std::string_view> names) -> TokenId {
             for (const std::string_view name : names) {
                 const TokenId id = find(name);
-                if (id >= 0 && out.tokens[static_cast<std::size_t>(id)].type == TokenType::kControl) return id;
+                if (id >= 0 && out.tokens[static_cast<std::size_t>(id)].type == TokenType::kControl)
+                    return id;
             }
             return -1;
         };
@@ -374,6 +390,12 @@ struct Reader {
         out.eos = special.eos >= 0 ? special.eos : template_eos;
         if (out.eos < 0) {
             out.eos = by_name({"</s>", "<|eot_id|>", "<|im_end|>", "<|end_of_text|>", "<|endoftext|>"});
+        }
+        // Text must never give the ends of a text, whatever the file marks them as.
+        for (const TokenId id : {out.bos, out.eos}) {
+            if (id >= static_cast<std::int64_t>(out.tokens.size()))
+                return malformed("bos or eos is out of range");
+            if (id >= 0) out.tokens[static_cast<std::size_t>(id)].type = TokenType::kControl;
         }
         return {};
     }

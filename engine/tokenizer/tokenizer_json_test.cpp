@@ -18,8 +18,8 @@ Result<std::unique_ptr<Tokenizer>> load(const json::Value& file, const SpecialId
 }
 
 json::Value added_token(std::int64_t id, const std::string& content, bool special) {
-    return json::Object{{"id", id},          {"content", content},  {"single_word", false}, {"lstrip", false},
-                        {"rstrip", false},   {"normalized", false}, {"special", special}};
+    return json::Object{{"id", id},        {"content", content},  {"single_word", false}, {"lstrip", false},
+                        {"rstrip", false}, {"normalized", false}, {"special", special}};
 }
 
 json::Value step(std::string_view type) { return json::Object{{"type", type}}; }
@@ -43,14 +43,16 @@ json::Value byte_level_file(json::Object vocab, json::Array merges, json::Array 
     model.as_object().set("ignore_merges", false);
     model.as_object().set("vocab", std::move(vocab));
     model.as_object().set("merges", std::move(merges));
-    return json::Object{{"version", "1.0"},         {"truncation", nullptr},     {"padding", nullptr},
-                        {"added_tokens", added},    {"normalizer", nullptr},     {"pre_tokenizer", sequence},
-                        {"post_processor", nullptr}, {"decoder", step("ByteLevel")}, {"model", model}};
+    return json::Object{
+        {"version", "1.0"},          {"truncation", nullptr},        {"padding", nullptr},
+        {"added_tokens", added},     {"normalizer", nullptr},        {"pre_tokenizer", sequence},
+        {"post_processor", nullptr}, {"decoder", step("ByteLevel")}, {"model", model}};
 }
 
 json::Value small_file() {
     json::Object vocab;
-    for (const char* name : {"a", "b", "ab", "Ġ", "Ġab"}) vocab.append(name, static_cast<std::int64_t>(vocab.size()));
+    for (const char* name : {"a", "b", "ab", "Ġ", "Ġab"})
+        vocab.append(name, static_cast<std::int64_t>(vocab.size()));
     return byte_level_file(std::move(vocab), {json::Value("a b"), json::Value(json::Array{"Ġ", "ab"})},
                            {added_token(5, "<|end_of_text|>", true), added_token(6, "<tool>", false)});
 }
@@ -63,8 +65,14 @@ TEST(TokenizerJson, ReadsAByteLevelFile) {
     EXPECT_EQ((*tokenizer)->bos(), -1);
     EXPECT_EQ(*(*tokenizer)->encode("ab ab<tool>a<|end_of_text|>"), (std::vector<TokenId>{2, 4, 6, 0}));
     EXPECT_EQ((*tokenizer)->decode({2, 4, 6, 5}), "ab ab<tool>");
-    EXPECT_EQ((*load(small_file(), {.bos = 0, .eos = 1}))->bos(), 0);
-    EXPECT_FALSE(load(small_file(), {.bos = 7, .eos = 1}).has_value());
+    // The model's configuration wins, and makes its ends control tokens, which text never gives.
+    const auto configured = load(small_file(), {.bos = 5, .eos = 6});
+    ASSERT_TRUE(configured.has_value());
+    EXPECT_EQ((*configured)->bos(), 5);
+    EXPECT_EQ((*configured)->eos(), 6);
+    EXPECT_EQ(*(*configured)->encode("a<tool>"), (std::vector<TokenId>{0}));
+    EXPECT_FALSE(load(small_file(), {.bos = 7, .eos = 5}).has_value());
+    EXPECT_FALSE(load(small_file(), {.bos = 0, .eos = 5}).has_value());  // merges make and take "a"
 }
 
 TEST(TokenizerJson, TheTemplateNamesBosAndEos) {
@@ -74,12 +82,12 @@ TEST(TokenizerJson, TheTemplateNamesBosAndEos) {
     };
     const json::Value text(json::Object{{"Sequence", json::Object{{"id", "A"}, {"type_id", 0}}}});
     json::Value processor = step("TemplateProcessing");
-    processor.as_object().set("single", json::Array{special("<|end_of_text|>"), text, special("b")});
+    processor.as_object().set("single", json::Array{special("<|end_of_text|>"), text, special("<tool>")});
     file.as_object().set("post_processor", processor);
     const auto tokenizer = load(file);
     ASSERT_TRUE(tokenizer.has_value()) << tokenizer.error().to_string();
     EXPECT_EQ((*tokenizer)->bos(), 5);
-    EXPECT_EQ((*tokenizer)->eos(), 1);
+    EXPECT_EQ((*tokenizer)->eos(), 6);
 }
 
 // SmolLM2's vocabulary, written as its own tokenizer.json would have it.
@@ -90,11 +98,13 @@ TEST(TokenizerJson, SmolLm2GivesTheGoldenIds) {
     json::Array added;
     for (std::size_t i = 0; i < vocabulary->tokens.size(); ++i) {
         vocab.append(vocabulary->tokens[i], static_cast<std::int64_t>(i));
-        if (vocabulary->token_types[i] == 3) added.push_back(added_token(static_cast<std::int64_t>(i), vocabulary->tokens[i], true));
+        if (vocabulary->token_types[i] == 3)
+            added.push_back(added_token(static_cast<std::int64_t>(i), vocabulary->tokens[i], true));
     }
     json::Array merges;
     for (const std::string& merge : vocabulary->merges) merges.push_back(merge);
-    const auto tokenizer = load(byte_level_file(std::move(vocab), std::move(merges), std::move(added)), {.bos = 1, .eos = 2});
+    const auto tokenizer =
+        load(byte_level_file(std::move(vocab), std::move(merges), std::move(added)), {.bos = 1, .eos = 2});
     ASSERT_TRUE(tokenizer.has_value()) << tokenizer.error().to_string();
     testing::expect_golden_texts(**tokenizer, testing::golden("text-smollm2.json"));
 }
@@ -117,7 +127,8 @@ json::Array merges_of(const SentencePieceModel& model) {
         for (std::size_t cut = 1; cut < text.size(); ++cut) {
             const auto left = ids.find(text.substr(0, cut));
             const auto right = ids.find(text.substr(cut));
-            if (left != ids.end() && right != ids.end()) found.push_back({model.pieces[id].score, left->second, right->second});
+            if (left != ids.end() && right != ids.end())
+                found.push_back({model.pieces[id].score, left->second, right->second});
         }
     }
     std::sort(found.begin(), found.end(), [&](const Merge& a, const Merge& b) {
@@ -159,7 +170,8 @@ json::Value spelled_file(const SentencePieceModel& model, bool metaspace) {
     members.set("normalizer", metaspace ? json::Value() : normalizer);
     members.set("pre_tokenizer", metaspace ? spaces : json::Value());
     json::Value decoder = step("Sequence");
-    decoder.as_object().set("decoders", json::Array{step("Replace"), step("ByteFallback"), step("Fuse"), step("Strip")});
+    decoder.as_object().set("decoders",
+                            json::Array{step("Replace"), step("ByteFallback"), step("Fuse"), step("Strip")});
     members.set("decoder", decoder);
     json::Object& bpe = members.find("model")->as_object();
     bpe.set("byte_fallback", true);
@@ -220,10 +232,13 @@ TEST(TokenizerJson, WhatIsNotUnderstoodIsRefusedByName) {
     const auto in_model = [](std::string key, json::Value value) {
         return [=](json::Object& file) { file.find("model")->as_object().set(key, value); };
     };
-    const auto pre = [](json::Value value) { return [=](json::Object& file) { file.set("pre_tokenizer", value); }; };
+    const auto pre = [](json::Value value) {
+        return [=](json::Object& file) { file.set("pre_tokenizer", value); };
+    };
     EXPECT_TRUE(refused([](json::Object& f) { f.set("extra", 1); }, "extra"));
     EXPECT_TRUE(refused([](json::Object& f) { f.set("normalizer", step("NFC")); }, "NFC"));
-    EXPECT_TRUE(refused([](json::Object& f) { f.set("post_processor", step("BertProcessing")); }, "BertProcessing"));
+    EXPECT_TRUE(
+        refused([](json::Object& f) { f.set("post_processor", step("BertProcessing")); }, "BertProcessing"));
     EXPECT_TRUE(refused([](json::Object& f) { f.set("decoder", step("WordPiece")); }, "WordPiece"));
     EXPECT_TRUE(refused(pre(step("Whitespace")), "Whitespace"));
     EXPECT_TRUE(refused(pre(step("ByteLevel")), "add_prefix_space"));
@@ -240,9 +255,9 @@ TEST(TokenizerJson, WhatIsNotUnderstoodIsRefusedByName) {
     EXPECT_TRUE(refused(in_model("end_of_word_suffix", "</w>"), "end_of_word_suffix"));
     EXPECT_TRUE(refused(in_model("novelty", true), "novelty"));
     EXPECT_TRUE(refused(in_model("byte_fallback", true), "byte_fallback"));
-    EXPECT_TRUE(refused([](json::Object& f) {
-        f.find("added_tokens")->as_array()[1].as_object().set("lstrip", true);
-    }, "lstrip"));
+    EXPECT_TRUE(refused(
+        [](json::Object& f) { f.find("added_tokens")->as_array()[1].as_object().set("lstrip", true); },
+        "lstrip"));
 }
 
 TEST(TokenizerJson, MalformedFilesAreInvalid) {
@@ -265,7 +280,8 @@ TEST(TokenizerJson, MalformedFilesAreInvalid) {
     EXPECT_TRUE(invalid(in_model("merges", json::Array{"a"})));
     EXPECT_TRUE(invalid(in_model("merges", json::Array{1})));
     EXPECT_TRUE(invalid(in_model("unk_token", "missing")));
-    EXPECT_TRUE(invalid([](json::Object& f) { f.find("added_tokens")->as_array()[0].as_object().set("id", 0); }));
+    EXPECT_TRUE(
+        invalid([](json::Object& f) { f.find("added_tokens")->as_array()[0].as_object().set("id", 0); }));
     EXPECT_EQ(load_tokenizer_file(as_bytes("{"), "tokenizer.json").error().code(), Code::kInvalidArgument);
     EXPECT_EQ(load_tokenizer_file(as_bytes("[]"), "tokenizer.json").error().code(), Code::kInvalidArgument);
 }

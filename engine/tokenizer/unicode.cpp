@@ -13,8 +13,9 @@ constexpr std::uint32_t kRanges[] = {
 constexpr std::uint32_t kPointMask = 0xFFFFFF;
 
 CharClass find_class(char32_t point) {
-    const auto* after = std::upper_bound(std::begin(kRanges), std::end(kRanges), point,
-                                         [](char32_t p, std::uint32_t range) { return p < (range & kPointMask); });
+    const auto* after =
+        std::upper_bound(std::begin(kRanges), std::end(kRanges), point,
+                         [](char32_t p, std::uint32_t range) { return p < (range & kPointMask); });
     return static_cast<CharClass>(*(after - 1) >> 24);
 }
 

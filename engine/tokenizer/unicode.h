@@ -6,7 +6,8 @@
 
 namespace ostal::engine {
 
-// Disjoint. A letter (\p{L}) is kUpper, kLower or kLetter. The order is that of tests/tools/make_unicode_table.py.
+// Disjoint. A letter (\p{L}) is kUpper, kLower or kLetter. The order is that of
+// tests/tools/make_unicode_table.py.
 enum class CharClass : std::uint8_t {
     kOther,   // all else, unassigned code points too
     kUpper,   // Lu, Lt

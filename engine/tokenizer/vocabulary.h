@@ -22,8 +22,8 @@ enum class TokenType : std::int32_t {
 };
 
 struct EmbeddedVocabulary {
-    std::string model;                      // tokenizer.ggml.model: "llama" (SentencePiece BPE) or "gpt2" (byte-level)
-    std::string pre;                        // tokenizer.ggml.pre; empty when absent
+    std::string model;  // tokenizer.ggml.model: "llama" (SentencePiece BPE) or "gpt2" (byte-level)
+    std::string pre;    // tokenizer.ggml.pre; empty when absent
     std::vector<std::string> tokens;        // tokenizer.ggml.tokens; the index is the id
     std::vector<float> scores;              // tokenizer.ggml.scores; needed for "llama", else may be empty
     std::vector<std::int32_t> token_types;  // tokenizer.ggml.token_type; empty: all normal
@@ -31,7 +31,7 @@ struct EmbeddedVocabulary {
     TokenId bos = -1;                       // tokenizer.ggml.bos_token_id; -1: absent
     TokenId eos = -1;                       // tokenizer.ggml.eos_token_id
     TokenId unknown = -1;                   // tokenizer.ggml.unknown_token_id
-    std::optional<bool> add_space_prefix;          // tokenizer.ggml.add_space_prefix; absent: true for "llama"
+    std::optional<bool> add_space_prefix;   // tokenizer.ggml.add_space_prefix; absent: true for "llama"
     std::optional<bool> remove_extra_whitespaces;  // tokenizer.ggml.remove_extra_whitespaces; absent: false
 };
 

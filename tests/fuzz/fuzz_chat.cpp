@@ -1,0 +1,61 @@
+// A chat completion request, rendered in every format whose control tokens a vocabulary of bytes can have.
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "engine/tokenizer/chat_template.h"
+#include "engine/tokenizer/load.h"
+
+namespace {
+
+using namespace ostal;
+
+std::unique_ptr<engine::Tokenizer> byte_tokenizer() {
+    engine::EmbeddedVocabulary vocabulary;
+    vocabulary.model = "llama";
+    const auto add = [&](const std::string& name, engine::TokenType type) {
+        vocabulary.tokens.push_back(name);
+        vocabulary.scores.push_back(0);
+        vocabulary.token_types.push_back(static_cast<std::int32_t>(type));
+    };
+    add("<unk>", engine::TokenType::kUnknown);
+    for (const char* name : {"<s>", "</s>", "[INST]", "[/INST]", "[TOOL_CALLS]", "[AVAILABLE_TOOLS]",
+                             "[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[SYSTEM_PROMPT]",
+                             "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]", "<|im_start|>", "<|im_end|>"}) {
+        add(name, engine::TokenType::kControl);
+    }
+    for (unsigned byte = 0; byte < 256; ++byte) {
+        const std::uint8_t value = static_cast<std::uint8_t>(byte);
+        std::string hex = to_hex({&value, 1});
+        add("<0x" + hex + ">", engine::TokenType::kByte);
+    }
+    vocabulary.bos = 1;
+    vocabulary.eos = 2;
+    vocabulary.unknown = 0;
+    auto tokenizer = engine::load_embedded_tokenizer(vocabulary);
+    CHECK(tokenizer.has_value());
+    return std::move(*tokenizer);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    static const std::unique_ptr<engine::Tokenizer> kTokenizer = byte_tokenizer();
+    const auto value = json::parse(as_text({data, size}));
+    if (!value) return 0;
+    const auto request = engine::parse_chat_request(*value);
+    if (!request) return 0;
+    for (const auto format : {engine::Format::kV1, engine::Format::kV2, engine::Format::kV3,
+                              engine::Format::kV7, engine::Format::kChatMl}) {
+        const auto ids = engine::render_chat(format, *kTokenizer, *request, "system");
+        if (!ids) {
+            // A conversation is refused as what it is, never as our fault.
+            CHECK(ids.error().code() == Code::kInvalidArgument || ids.error().code() == Code::kUnsupported);
+            continue;
+        }
+        CHECK(!ids->empty());
+    }
+    return 0;
+}
