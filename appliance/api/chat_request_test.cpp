@@ -1,0 +1,85 @@
+#include "appliance/api/chat_request.h"
+
+#include <gtest/gtest.h>
+
+#include "appliance/api/errors.h"
+
+namespace ostal::api {
+namespace {
+
+tl::expected<ChatCompletionRequest, FieldError> parse(const std::string& fields, bool strict = false) {
+    return parse_chat_completion(R"({"model":"m","messages":[{"role":"user","content":"hi"}])" + fields + "}", strict);
+}
+
+TEST(ChatRequest, ReadsBothDialects) {
+    const auto request = parse(R"(,"max_completion_tokens":5,"random_seed":-1,"stop":"x","stream":true,"temperature":0,)"
+                               R"("top_p":0.5,"stream_options":{"include_usage":true},"seed":null,"user":"u")");
+    ASSERT_TRUE(request) << request.error().error.message();
+    EXPECT_EQ(request->max_tokens, 5);
+    EXPECT_EQ(request->seed, UINT64_MAX);
+    EXPECT_EQ(request->stop, std::vector<std::string>{"x"});
+    EXPECT_TRUE(request->stream);
+    EXPECT_EQ(request->temperature, 0.0);
+    EXPECT_EQ(request->include_usage, true);
+    EXPECT_TRUE(request->unknown_fields.empty());
+}
+
+struct Bad {
+    const char* field;
+    const char* value;
+    Code code;
+};
+
+TEST(ChatRequest, EachFieldAtAndBeyondItsBounds) {
+    for (const Bad& bad : {Bad{"temperature", "-0.1", Code::kUnprocessable}, Bad{"temperature", "2.1", Code::kUnprocessable},
+                           Bad{"temperature", "1e308", Code::kUnprocessable}, Bad{"temperature", "\"1\"", Code::kUnprocessable},
+                           Bad{"temperature", "true", Code::kUnprocessable}, Bad{"top_p", "0", Code::kUnprocessable},
+                           Bad{"top_p", "1.01", Code::kUnprocessable}, Bad{"top_k", "-1", Code::kUnprocessable},
+                           Bad{"top_k", "1.5", Code::kUnprocessable}, Bad{"max_tokens", "0", Code::kUnprocessable},
+                           Bad{"max_tokens", "-5", Code::kUnprocessable}, Bad{"max_tokens", "2147483648", Code::kUnprocessable},
+                           Bad{"max_tokens", "9223372036854775808", Code::kUnprocessable}, Bad{"seed", "1.5", Code::kUnprocessable},
+                           Bad{"stop", "[1]", Code::kUnprocessable}, Bad{"stop", "\"\"", Code::kUnprocessable},
+                           Bad{"stop", "{}", Code::kUnprocessable}, Bad{"stream", "1", Code::kUnprocessable},
+                           Bad{"stream_options", "[]", Code::kUnprocessable}, Bad{"n", "2", Code::kUnsupported},
+                           Bad{"logprobs", "true", Code::kUnsupported}, Bad{"presence_penalty", "0.1", Code::kUnsupported},
+                           Bad{"logit_bias", "{\"1\":2}", Code::kUnsupported}, Bad{"tools", "[{}]", Code::kUnsupported},
+                           Bad{"response_format", "{\"type\":\"json_object\"}", Code::kUnsupported},
+                           Bad{"chat_template_kwargs", "{}", Code::kUnsupported}}) {
+        const auto request = parse(std::string(",\"") + bad.field + "\":" + bad.value);
+        ASSERT_FALSE(request) << bad.field << " " << bad.value;
+        EXPECT_EQ(request.error().error.code(), bad.code) << bad.field << " " << bad.value;
+        EXPECT_EQ(request.error().param, bad.field);
+    }
+}
+
+TEST(ChatRequest, OffValuesOfUnsupportedFieldsAreFine) {
+    EXPECT_TRUE(parse(R"(,"n":1,"logprobs":false,"presence_penalty":0,"frequency_penalty":0.0,"logit_bias":{},"tools":[],)"
+                      R"("response_format":{"type":"text"},"tool_choice":"auto","functions":null)"));
+}
+
+TEST(ChatRequest, UnknownFieldsAreNotedOrRefused) {
+    EXPECT_EQ(parse(R"(,"future":1)")->unknown_fields, std::vector<std::string>{"future"});
+    const auto strict = parse(R"(,"future":1)", true);
+    ASSERT_FALSE(strict);
+    EXPECT_EQ(strict.error().error.code(), Code::kUnprocessable);
+    EXPECT_EQ(strict.error().param, "future");
+}
+
+TEST(Errors, OneBodyForBothDialects) {
+    const auto response = error_response(Error(Code::kUnprocessable, "temperature: too hot"), "temperature");
+    EXPECT_EQ(response.status, 422);
+    const auto body = json::parse(response.body).value();
+    EXPECT_EQ(body.find("message")->as_string(), body.find("error")->find("message")->as_string());
+    EXPECT_EQ(body.find("detail")->as_array()[0].find("loc")->as_array()[1].as_string(), "temperature");
+}
+
+TEST(Errors, InternalsNeverReachAClient) {
+    for (const Code code : {Code::kInternal, Code::kIo, Code::kIntegrity, Code::kNoSpace, Code::kUnauthenticated}) {
+        const auto response = error_response(Error(code, "/var/lib/ostal/db/ostal.db is broken").because("some_reason"));
+        EXPECT_EQ(response.body.find("/var"), std::string::npos);
+        EXPECT_EQ(response.body.find("some_reason"), std::string::npos);
+    }
+}
+
+}  // namespace
+}  // namespace ostal::api
