@@ -36,6 +36,17 @@ Result<std::int32_t> bounded(std::string_view field, std::int64_t value, std::in
     return static_cast<std::int32_t>(value);
 }
 
+Status check_ids(const ModelConfig& config) {
+    const auto check_id = [&](std::string_view field, TokenId id) -> Status {
+        if (id < config.vocab) return {};
+        return malformed(std::string(field) + " is " + std::to_string(id) +
+                         ", expected below the vocabulary size " + std::to_string(config.vocab));
+    };
+    OSTAL_TRYV(check_id("bos_token_id", config.bos));
+    for (const TokenId id : config.eos) OSTAL_TRYV(check_id("eos_token_id", id));
+    return {};
+}
+
 // Relations between fields that hold for every source format. The names are those of config.json.
 Status check_consistent(const ModelConfig& config) {
     if (config.heads % config.kv_heads != 0) {
@@ -50,14 +61,7 @@ Status check_consistent(const ModelConfig& config) {
         return malformed("num_experts_per_tok is " + std::to_string(config.experts_per_token) +
                          ", expected at most the number of experts (" + std::to_string(config.experts) + ")");
     }
-    const auto check_id = [&](std::string_view field, TokenId id) -> Status {
-        if (id < config.vocab) return {};
-        return malformed(std::string(field) + " is " + std::to_string(id) +
-                         ", expected below the vocabulary size " + std::to_string(config.vocab));
-    };
-    OSTAL_TRYV(check_id("bos_token_id", config.bos));
-    for (const TokenId id : config.eos) OSTAL_TRYV(check_id("eos_token_id", id));
-    return {};
+    return check_ids(config);
 }
 
 // ---- config.json ----
@@ -318,7 +322,7 @@ Status add_generation_config(std::string_view generation_config_json, ModelConfi
             if (std::find(changed.eos.begin(), changed.eos.end(), id) == changed.eos.end())
                 changed.eos.push_back(id);
         }
-        return check_consistent(changed);
+        return check_ids(changed);
     }();
     if (!read) return fail(std::move(read).error().with("while reading generation_config.json"));
     config = std::move(changed);

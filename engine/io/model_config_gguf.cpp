@@ -82,7 +82,7 @@ Status refuse_unsupported(const GgufFile& file) {
             std::find(kKnownKeys.begin(), kKnownKeys.end(), key) != kKnownKeys.end())
             continue;
         const auto neutral = std::find_if(kNeutralKeys.begin(), kNeutralKeys.end(),
-                                          [&](const Neutral& n) { return n.key == key; });
+                                          [&name = key](const Neutral& n) { return n.key == name; });
         if (neutral == kNeutralKeys.end()) return unsupported("the setting " + key + " is not supported");
         OSTAL_TRY(const auto number, file.number(key));
         if (*number != neutral->value) {
