@@ -7,8 +7,11 @@
 #pragma once
 
 #include <math.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
+#include "engine/backend/cpu/inline.h"
 #include "engine/backend/cpu/kernels.h"
 
 namespace ostal::engine::cpu {

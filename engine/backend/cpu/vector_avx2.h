@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define OSTAL_INLINE static inline __attribute__((always_inline))
+#include "engine/backend/cpu/inline.h"
 
 namespace ostal::engine::cpu {
 namespace {
