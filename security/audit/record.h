@@ -5,11 +5,8 @@
 // object, decision, policy_version, approvals, model, model_digest, tokens_in, tokens_out, status, detail,
 // prev. All members are always present; "" and 0 mean "does not apply".
 //
-// Values that came from clients are made harmless before they enter a record (bounded()): control characters
-// (C0, DEL, C1), line and paragraph separators, bidirectional and zero-width formatting, tag characters and
-// non-characters become visible text `\u{202e}`, broken UTF-8 `\x{ff}`, a backslash `\\`; each field is cut at
-// its limit with a note of the bytes it had. A record therefore never breaks a line or a terminal, however it
-// is shown.
+// Values that came from clients are made harmless and cut at their field's limit before they enter a record
+// (bounded(), base/safe_text.h). A record therefore never breaks a line or a terminal, however it is shown.
 #pragma once
 
 #include <cstddef>
@@ -69,10 +66,5 @@ AuditRecord bounded(AuditRecord record);
 std::string encode_record(const StoredRecord& stored);
 // The strict inverse: kInvalidArgument unless the text is exactly what encode_record writes.
 Result<StoredRecord> parse_record(std::string_view text);
-
-// `text` made harmless and cut to at most `limit_bytes` bytes (limit_bytes >= 32).
-std::string safe_text(std::string_view text, std::size_t limit_bytes);
-// Valid UTF-8 without a character that safe_text() replaces (a backslash is not one of them here).
-bool is_safe_text(std::string_view text);
 
 }  // namespace ostal::security

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "base/check.h"
+#include "base/safe_text.h"
 #include "security/audit/layout.h"
 #include "security/audit/note.h"
 #include "security/audit/record.h"

@@ -1,4 +1,4 @@
-// First set-up: tenant, project and the first users, in one transaction.
+// First set-up (tenant, project and the first users, in one transaction), and the check at each unseal.
 #pragma once
 
 #include <string>
@@ -32,6 +32,12 @@ struct SetupResult {
 
 // kConflict when there is a tenant already: nothing is changed. kUnprocessable: names or passwords.
 Result<SetupResult> set_up_identity(const SetupRequest& request, Database& database, const RowMac& mac,
-                                    const Clock& clock, RandomSource& random, const Argon2Cost& cost = kPasswordCost);
+                                    const Clock& clock, RandomSource& random,
+                                    const Argon2Cost& cost = kPasswordCost);
+
+// Every row of the identity tables against its MAC, and every table against its own: kIntegrity when a row was
+// written, changed, removed or brought back while the database lay outside this program. To be called at unseal;
+// afterwards each row is checked as it is read.
+Status check_identity(Database& database, const RowMac& mac);
 
 }  // namespace ostal::security

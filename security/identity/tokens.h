@@ -51,7 +51,7 @@ struct ApiKey {
     std::vector<Permission> scopes;      // empty: all of api-client
     std::vector<std::string> models;     // empty: all that the project was granted
     std::int64_t created_us = 0;
-    std::int64_t expires_us = 0;         // 0: never (capped by the caller's policy)
+    std::int64_t expires_us = 0;
     std::int64_t revoked_us = 0;         // 0: not revoked
     std::int64_t last_used_us = 0;       // to the minute
 };
@@ -64,7 +64,7 @@ struct NewApiKey {
     KeyEnvironment environment = KeyEnvironment::kLive;
     std::vector<Permission> scopes;
     std::vector<std::string> models;
-    std::int64_t expires_us = 0;
+    std::int64_t expires_us = 0;         // at most a year from now; 0: a year
 };
 struct CreatedApiKey {
     ApiKey key;
@@ -79,7 +79,7 @@ public:
             RandomSource& random);
 
     // kNotFound: no such project in the tenant. kUnprocessable: name, a scope that api-client lacks, an
-    // expiry in the past.
+    // expiry in the past or more than a year away.
     Result<CreatedApiKey> create(const NewApiKey& request);
     // The key that `text` is. kUnauthenticated, with one message, for everything else: malformed, unknown,
     // wrong, revoked, expired, of a disabled project or tenant.

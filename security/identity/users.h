@@ -17,6 +17,7 @@
 #include "base/random.h"
 #include "base/result.h"
 #include "security/access/policy.h"
+#include "security/identity/names.h"
 #include "security/identity/passwords.h"
 
 namespace ostal::security {
@@ -34,13 +35,10 @@ struct User {
     std::vector<RoleAssignment> roles;
 };
 
-// 1 to 64 characters of valid UTF-8, without control, formatting or separator characters but single inner
-// spaces; no leading or trailing space, no bare combining mark at the start. kUnprocessable otherwise.
-Status check_name(std::string_view name);
-
 // Exists only while the appliance is unsealed. Thread-safe.
 class Users {
 public:
+    // Makes one hash at `cost`, for unknown names. Half of the processors may hash at once.
     Users(Database& database, const RowMac& mac, const Clock& clock, RandomSource& random,
           const Argon2Cost& cost = kPasswordCost);
 
@@ -57,7 +55,9 @@ public:
     Status set_disabled(const Id& id, bool disabled);
     Status set_password(const Id& id, std::string_view password);
 
-    // Separation of duties is checked here too (check_assignment). The caller asked may() before.
+    // The caller asked may() before; the form is checked here: instance roles without tenant and project and only for
+    // users of the tenant `default`; tenant and project roles within the user's tenant; owner with tenant and project.
+    // kConflict by check_assignment. Holding it already is no error.
     Status assign_role(const Id& id, const RoleAssignment& assignment);
     // kConflict for the last usable sysadmin and the last usable security-officer; kNotFound: does
     // not hold it.
@@ -70,18 +70,23 @@ public:
 
     // approvals.required of the instance: 2, or 1 on one-person sites.
     Result<std::uint32_t> approvals_required() const;
+    // kConflict for 2 while there are not a sysadmin and two security-officers other than an owner.
     Status set_approvals_required(std::uint32_t approvals);
 
     // What may() needs of a user.
     Result<Subject> subject(const User& user) const;
 
 private:
+    Status set_password_hash(const Id& id, const std::string& old_hash, std::string_view password);
+
     Database& database_;
     const RowMac& mac_;
     const Clock& clock_;
     RandomSource& random_;
-    Argon2Cost cost_;
-    std::string dummy_hash_;  // verified for unknown names; made in the constructor, at cost_
+    const Argon2Cost cost_;
+    Argon2Limits limits_;  // of hashes read
+    std::string dummy_hash_;
+    PasswordGate gate_;
 };
 
 }  // namespace ostal::security
