@@ -55,6 +55,17 @@ TEST(RequestReader, TheSplitOfTheBytesDoesNotMatter) {
     EXPECT_EQ(describe(read_all(stream, every_byte)), expected);
 }
 
+TEST(RequestReader, AnEmptyChunkedBodyMayComeInAnyPieces) {
+    const std::string text =
+        "POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nT: 1\r\n\r\n"
+        "POST /b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    for (std::size_t a = 0; a < text.size(); ++a) {
+        for (std::size_t b = a; b < std::min(a + 6, text.size()); ++b) {
+            ASSERT_EQ(describe(read_all(text, {a, b})), "POST /a [] keep\nPOST /b [] keep\n") << a << " " << b;
+        }
+    }
+}
+
 TEST(RequestReader, TheSplitDoesNotMatterForFaultsEither) {
     for (const char* bad : {"GET /a HTTP/1.1\r\nHost: h\r\nX : y\r\n\r\n", "GET /a HTTP/1.1\r\n\r\n",
                             "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcdeX\r\n0\r\n\r\n",
@@ -91,7 +102,7 @@ TEST(RequestReader, BodyLimits) {
     EXPECT_EQ(read_all(head + "Content-Length: 18446744073709551615\r\n\r\n").fault, 413);
     const std::string chunked = head + "Transfer-Encoding: chunked\r\n\r\n";
     EXPECT_EQ(read_all(chunked + "64\r\n" + std::string(100, 'x') + "\r\n0\r\n\r\n").requests.size(), 1U);
-    EXPECT_EQ(read_all(chunked + "65\r\n").fault, 413);
+    EXPECT_EQ(read_all(chunked + "65\r\nx").fault, 413);
     EXPECT_EQ(read_all(chunked + "63\r\n" + std::string(99, 'x') + "\r\n2\r\n").fault, 413);
     EXPECT_EQ(read_all(chunked + "ffffffffffffffff\r\n").fault, 413);
     EXPECT_EQ(read_all(chunked + "10000000000000000\r\n").fault, 400);
