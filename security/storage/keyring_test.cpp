@@ -418,5 +418,30 @@ TEST_F(KeyringTest, ChangesAreWholeUnderAFaultAtEveryCall) {
     }
 }
 
+// The other tests run over FaultyVfs, without syncs.
+TEST(Keyring, WorksOnTheFileSystemItself) {
+    std::string folder = testing::TempDir() + "ostal_keyring_XXXXXX";
+    ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+    PosixFiles files;
+    const ManualClock clock;
+    SeededRandom random(32);
+    const Keyring::Seams seams{files, clock, random};
+    const auto key_file = [] { return SlotSecret::key_file(SecretBytes::copy_of(Bytes(32, 5))); };
+    Id id;
+    {
+        const auto keyring = Keyring::create(seams, folder, key_file(), "file").value();
+        id = keyring->new_dek("tenant/x").value().id;
+        const Id other = keyring->new_dek("tenant/y").value().id;
+        EXPECT_TRUE(keyring->erase_dek(other));
+    }
+    const auto keyring = Keyring::open(seams, folder).value();
+    ASSERT_TRUE(keyring->unseal(key_file()));
+    EXPECT_TRUE(keyring->dek(id, "tenant/x"));
+    for (const char* suffix : {"", "-wal", "-shm"}) {
+        EXPECT_EQ(files.info(join_path(folder, "db/keystore.db") + suffix)->mode, 0600U);
+    }
+    std::filesystem::remove_all(folder);
+}
+
 }  // namespace
 }  // namespace ostal::security
