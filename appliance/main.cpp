@@ -25,6 +25,7 @@
 #include "appliance/tls/context.h"
 #include "base/clock.h"
 #include "base/random.h"
+#include "security/crypto/self_test.h"
 #include "security/sandbox/harden.h"
 
 namespace ostal {
@@ -178,7 +179,8 @@ Status serve(const Options& options) {
     ::signal(SIGPIPE, SIG_IGN);
     steps.add("config");
 
-    // 2. The zygote, before threads, keys, locks and listeners.
+    // 2. The zygote, before threads, keys, locks and listeners. A machine that computes wrongly does not start.
+    OSTAL_TRYV(security::self_test());
     prepare_verify_jobs();
     OSTAL_TRY(security::Zygote zygote, security::Zygote::start(run_verify_job));
     steps.add("zygote");
