@@ -17,7 +17,7 @@ public:
     Child(const std::string& folder, const std::string& keys, std::uint64_t first) {
         int ends[2];
         EXPECT_EQ(::pipe(ends), 0);
-        const std::string program = OSTAL_BIN_DIR "/audit_kill_helper";
+        const std::string program = OSTAL_BIN_DIR "/audit_log_helper";
         const std::string number = std::to_string(first);
         pid_ = ::fork();
         if (pid_ == 0) {

@@ -1,5 +1,7 @@
-// Appends records from four threads until it is killed, and reports each acknowledged one on stdout. Run by
-// kill_test.cpp: kill_helper FOLDER KEYS FIRST_NUMBER, where KEYS keeps the evolving MAC key over kills.
+// Makes logs for tests: audit_log_helper FOLDER KEYS FIRST_NUMBER [COUNT]
+//
+// Without COUNT it appends records from four threads until it is killed (kill_test.cpp), else COUNT records from one
+// thread. Each acknowledged record is reported on stdout. KEYS keeps the evolving MAC key, at first 32 zero bytes.
 #include <unistd.h>
 
 #include <cstdio>
@@ -49,14 +51,14 @@ private:
 };
 
 [[noreturn]] void give_up(const Error& error) {
-    std::fprintf(stderr, "kill_helper: %s\n", error.to_string().c_str());
+    std::fprintf(stderr, "audit_log_helper: %s\n", error.to_string().c_str());
     std::exit(1);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    if (argc != 4) return 2;
+    if (argc != 4 && argc != 5) return 2;
     PosixFiles files;
     const SystemClock clock;
     NullLog sink;
@@ -69,12 +71,14 @@ int main(int argc, char** argv) {
     if (!log) give_up(log.error());
     if (auto status = (*log)->unseal(std::make_unique<FileKeys>(files, argv[2])); !status) give_up(status.error());
     const std::uint64_t first = std::strtoull(argv[3], nullptr, 10);
+    const std::uint64_t count = argc == 5 ? std::strtoull(argv[4], nullptr, 10) : UINT64_MAX - first;
+    const std::uint64_t workers = argc == 5 ? 1 : 4;
     std::vector<std::thread> threads;
-    for (std::uint64_t t = 0; t < 4; ++t) {
+    for (std::uint64_t t = 0; t < workers; ++t) {
         threads.emplace_back([&, t] {
-            for (std::uint64_t i = first + t;; i += 4) {
+            for (std::uint64_t i = t; i < count; i += workers) {
                 AuditRecord record;
-                record.id = "kill_" + std::to_string(i);
+                record.id = "test_" + std::to_string(first + i);
                 record.action = "test:append";
                 if (auto status = (*log)->append(record); !status) give_up(status.error());
                 const std::string line = record.id + "\n";
@@ -83,5 +87,6 @@ int main(int argc, char** argv) {
         });
     }
     for (auto& thread : threads) thread.join();
+    if (auto status = (*log)->close(); !status) give_up(status.error());
     return 0;
 }
