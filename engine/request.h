@@ -32,6 +32,7 @@ struct GenerationRequest {
     // The answer goes on in the middle of the prompt's text (plain completion, an assistant message given as
     // prefix): a leading space of SentencePiece's stays then. False: the answer is a text of its own.
     bool continues_text = false;
+    bool ignore_eos = false;  // for measurements: only max_tokens and stop strings end the answer
 };
 
 enum class FinishReason {

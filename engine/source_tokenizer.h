@@ -15,4 +15,7 @@ namespace ostal::engine {
 // what), kTooLarge, and what the source returns.
 Result<std::unique_ptr<Tokenizer>> load_source_tokenizer(const WeightSource& source, const ModelFiles& files);
 
+// The one embedded in a GGUF file. Errors as above; kNotFound when it has none.
+Result<std::unique_ptr<Tokenizer>> load_gguf_tokenizer(const GgufFile& file);
+
 }  // namespace ostal::engine

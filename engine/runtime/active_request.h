@@ -25,6 +25,7 @@ struct ActiveRequest {
           max_tokens(request.max_tokens),
           sampling(request.sampling),
           stop_tokens(std::move(request.stop_tokens)),
+          ignore_eos(request.ignore_eos),
           deadline_mono_us(request.deadline_mono_us),
           tokens(std::move(request.prompt)),
           decoder(tokenizer, !request.continues_text),
@@ -46,6 +47,7 @@ struct ActiveRequest {
     const std::int32_t max_tokens;
     const SamplingParams sampling;
     const std::vector<TokenId> stop_tokens;
+    const bool ignore_eos;
     const std::int64_t deadline_mono_us;
 
     std::vector<TokenId> tokens;  // prompt + generated

@@ -267,7 +267,7 @@ bool StepLoop::ends_sequence(const ActiveRequest& active, TokenId token) const {
     const auto contains = [&](const std::vector<TokenId>& ids) {
         return std::find(ids.begin(), ids.end(), token) != ids.end();
     };
-    return contains(options_.eos) || contains(active.stop_tokens);
+    return !active.ignore_eos && (contains(options_.eos) || contains(active.stop_tokens));
 }
 
 void StepLoop::end(SlotId slot, FinishReason reason, std::optional<Error> error) {

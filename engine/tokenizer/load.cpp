@@ -54,6 +54,7 @@ Result<std::unique_ptr<Tokenizer>> load_scored(const EmbeddedVocabulary& vocabul
     model.remove_extra_whitespaces = vocabulary.remove_extra_whitespaces.value_or(false);
     model.bos = vocabulary.bos;
     model.eos = vocabulary.eos;
+    model.add_bos = vocabulary.add_bos.value_or(true);
     OSTAL_TRYV(check_pieces(model));
     return make_sentencepiece_tokenizer(std::move(model));
 }
@@ -75,6 +76,7 @@ Result<std::unique_ptr<Tokenizer>> load_ranked(const EmbeddedVocabulary& vocabul
     }
     out.bos = vocabulary.bos;
     out.eos = vocabulary.eos;
+    out.add_bos = vocabulary.add_bos.value_or(out.ignore_merges);  // of byte-level ones, Llama 3's does
     if (vocabulary.unknown >= 0 &&
         types[static_cast<std::size_t>(vocabulary.unknown)] == TokenType::kUnknown) {
         out.unknown = vocabulary.unknown;
@@ -108,6 +110,7 @@ Result<std::unique_ptr<Tokenizer>> load_tokenizer_file(ByteSpan bytes, std::stri
         return make_rank_bpe_tokenizer(std::move(vocabulary));
     }
     OSTAL_TRY(SentencePieceModel model, parse_sentencepiece_model(bytes));
+    model.add_bos = special.add_bos.value_or(true);
     return make_sentencepiece_tokenizer(std::move(model));
 }
 

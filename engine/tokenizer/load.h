@@ -19,6 +19,8 @@ namespace ostal::engine {
 struct SpecialIds {
     TokenId bos = -1;  // -1: as the tokenizer file says, else by conventional names
     TokenId eos = -1;
+    std::optional<bool> add_bos =
+        std::nullopt;  // nothing: SentencePiece does, a tokenizer.json says it in its post-processor
 };
 
 // `name` decides the kind: "*.json" is a Hugging Face tokenizer.json, all else ("tokenizer.model",

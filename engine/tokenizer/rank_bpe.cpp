@@ -43,7 +43,7 @@ std::uint64_t pair_key(TokenId left, TokenId right) {
 class RankBpeTokenizer final : public TableTokenizer {
 public:
     RankBpeTokenizer(RankBpeVocabulary vocabulary, MergeTable merges)
-        : TableTokenizer(std::move(vocabulary.tokens), vocabulary.bos, vocabulary.eos,
+        : TableTokenizer(std::move(vocabulary.tokens), vocabulary.bos, vocabulary.eos, vocabulary.add_bos,
                          vocabulary.dummy_prefix != DummyPrefix::kNone),
           merges_(std::move(merges)),
           splits_(std::move(vocabulary.splits)),

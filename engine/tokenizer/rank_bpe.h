@@ -31,6 +31,7 @@ struct RankBpeVocabulary {
     std::vector<Pair> merges;   // best first
     TokenId bos = -1;
     TokenId eos = -1;
+    bool add_bos = true;        // a plain text begins with bos
     TokenId unknown = -1;        // for characters without a token; -1: they give nothing
     bool ignore_merges = false;  // a piece that is a token is that token, whatever the merges would give
     // Byte-level: symbols are bytes, spelled in GPT-2's alphabet, within the pieces that `splits` cut.

@@ -32,7 +32,7 @@ std::vector<Token> token_table(const SentencePieceModel& model) {
 class SentencePieceTokenizer final : public TableTokenizer {
 public:
     explicit SentencePieceTokenizer(const SentencePieceModel& model)
-        : TableTokenizer(token_table(model), model.bos, model.eos, model.add_dummy_prefix),
+        : TableTokenizer(token_table(model), model.bos, model.eos, model.add_bos, model.add_dummy_prefix),
           byte_fallback_(model.byte_fallback),
           add_dummy_prefix_(model.add_dummy_prefix),
           remove_extra_whitespaces_(model.remove_extra_whitespaces),

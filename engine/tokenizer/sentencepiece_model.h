@@ -27,6 +27,7 @@ struct SentencePieceModel {
     std::string unknown_surface = " \xE2\x81\x87 ";  // what <unk> decodes to: U+2047 between spaces
     TokenId bos = -1;                                // -1: the model has none
     TokenId eos = -1;
+    bool add_bos = true;  // a plain text begins with bos
 };
 
 // kInvalidArgument: malformed, or pieces that no encoder can use (no or several unknown pieces, a piece that

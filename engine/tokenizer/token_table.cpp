@@ -21,8 +21,9 @@ std::string replace_all(std::string_view text, std::string_view from, std::strin
 
 }  // namespace
 
-TableTokenizer::TableTokenizer(std::vector<Token> tokens, TokenId bos, TokenId eos, bool dummy_prefix)
-    : tokens_(std::move(tokens)), bos_(bos), eos_(eos), dummy_prefix_(dummy_prefix) {
+TableTokenizer::TableTokenizer(std::vector<Token> tokens, TokenId bos, TokenId eos, bool adds_bos,
+                               bool dummy_prefix)
+    : tokens_(std::move(tokens)), bos_(bos), eos_(eos), adds_bos_(adds_bos), dummy_prefix_(dummy_prefix) {
     for (std::size_t i = 0; i < tokens_.size(); ++i) {
         const auto id = static_cast<TokenId>(i);
         if (tokens_[i].type == TokenType::kControl) controls_.emplace(tokens_[i].name, id);

@@ -38,6 +38,7 @@ public:
     std::int32_t vocab_size() const override { return static_cast<std::int32_t>(tokens_.size()); }
     TokenId bos() const override { return bos_; }
     TokenId eos() const override { return eos_; }
+    bool adds_bos() const override { return adds_bos_ && bos_ >= 0; }
     TokenId unknown() const override { return unknown_; }
     std::optional<TokenId> control(std::string_view name) const override;
     bool is_control(TokenId id) const override { return token(id).type == TokenType::kControl; }
@@ -47,7 +48,7 @@ public:
 
 protected:
     // Ids are the caller's to check: within the table or -1.
-    TableTokenizer(std::vector<Token> tokens, TokenId bos, TokenId eos, bool dummy_prefix);
+    TableTokenizer(std::vector<Token> tokens, TokenId bos, TokenId eos, bool adds_bos, bool dummy_prefix);
     const Token& token(TokenId id) const;
     const std::vector<Token>& tokens() const { return tokens_; }
 
@@ -57,6 +58,7 @@ private:
     TokenId bos_;
     TokenId eos_;
     TokenId unknown_ = -1;
+    bool adds_bos_;
     bool dummy_prefix_;
 };
 

@@ -24,6 +24,8 @@ public:
     virtual std::int32_t vocab_size() const = 0;
     virtual TokenId bos() const = 0;  // -1: none
     virtual TokenId eos() const = 0;
+    // A plain text begins with bos, as the model's files say; a chat format places its own.
+    virtual bool adds_bos() const { return bos() >= 0; }
     virtual TokenId unknown() const { return -1; }  // what a character outside of the vocabulary gives
     // The id of a control token by its name, e.g. "[INST]"; nothing when the vocabulary has none.
     virtual std::optional<TokenId> control(std::string_view name) const = 0;

@@ -386,6 +386,7 @@ struct Reader {
             return -1;
         };
         out.bos = special.bos >= 0 ? special.bos : template_bos;
+        out.add_bos = special.add_bos.value_or(template_bos >= 0);
         if (out.bos < 0) out.bos = by_name({"<s>", "<|begin_of_text|>"});
         out.eos = special.eos >= 0 ? special.eos : template_eos;
         if (out.eos < 0) {

@@ -31,6 +31,7 @@ struct EmbeddedVocabulary {
     TokenId bos = -1;                       // tokenizer.ggml.bos_token_id; -1: absent
     TokenId eos = -1;                       // tokenizer.ggml.eos_token_id
     TokenId unknown = -1;                   // tokenizer.ggml.unknown_token_id
+    std::optional<bool> add_bos;            // tokenizer.ggml.add_bos_token; absent: as the kind usually has it
     std::optional<bool> add_space_prefix;   // tokenizer.ggml.add_space_prefix; absent: true for "llama"
     std::optional<bool> remove_extra_whitespaces;  // tokenizer.ggml.remove_extra_whitespaces; absent: false
 };
