@@ -3,6 +3,8 @@
 // Tokens per second of forward() alone: a prompt in chunks of 256, then steps of `batch` sequences with one
 // token each. MODEL is a folder or a .gguf file. Without --isa and --threads: all of scalar, avx2 with 1 and
 // 2 threads. Each figure is the best of three runs: other work on the machine only ever makes it slower.
+#include <time.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
@@ -29,9 +31,33 @@ struct Options {
     std::int32_t batch = 1;
 };
 
-double seconds_since(const Clock& clock, std::int64_t start_us) {
-    return static_cast<double>(clock.mono_now_us() - start_us) * 1e-6;
+double cpu_seconds() {
+    timespec now{};
+    ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
+
+// The best rates of several runs.
+struct Rate {
+    double wall = 0;
+    double cpu = 0;
+};
+
+class Stopwatch {
+public:
+    explicit Stopwatch(const Clock& clock)
+        : clock_(clock), wall_us_(clock.mono_now_us()), cpu_(cpu_seconds()) {}
+    void record(std::int32_t tokens, Rate& best) const {
+        best.wall =
+            std::max(best.wall, tokens / (static_cast<double>(clock_.mono_now_us() - wall_us_) * 1e-6));
+        best.cpu = std::max(best.cpu, tokens / (cpu_seconds() - cpu_));
+    }
+
+private:
+    const Clock& clock_;
+    std::int64_t wall_us_;
+    double cpu_;
+};
 
 void measure(const engine::WeightSource& source, const Options& options, const std::string& isa,
              std::int32_t threads) {
@@ -51,10 +77,10 @@ void measure(const engine::WeightSource& source, const Options& options, const s
             static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(runner.config().vocab))));
     }
     const std::span<const std::int32_t> all(ids);
-    double prefill = 0;
-    double decode = 0;
+    Rate prefill;
+    Rate decode;
     for (int round = 0; round < 3; ++round) {
-        std::int64_t start = clock.mono_now_us();
+        const Stopwatch prefill_watch(clock);
         for (std::int32_t slot = 0; slot < options.batch; ++slot) {
             runner.clear(slot);
             for (std::int32_t first = 0; first < options.prefill; first += kChunk) {
@@ -64,8 +90,8 @@ void measure(const engine::WeightSource& source, const Options& options, const s
                 runner.step({&chunk, 1});
             }
         }
-        prefill = std::max(prefill, options.prefill * options.batch / seconds_since(clock, start));
-        start = clock.mono_now_us();
+        prefill_watch.record(options.prefill * options.batch, prefill);
+        const Stopwatch decode_watch(clock);
         for (std::int32_t i = 0; i < options.decode; ++i) {
             std::vector<Chunk> chunks;
             for (std::int32_t slot = 0; slot < options.batch; ++slot) {
@@ -74,10 +100,12 @@ void measure(const engine::WeightSource& source, const Options& options, const s
             }
             runner.step(chunks);
         }
-        decode = std::max(decode, options.decode * options.batch / seconds_since(clock, start));
+        decode_watch.record(options.decode * options.batch, decode);
     }
-    std::printf("%-7s %d thread(s): prefill %d at %8.1f tokens/s, decode of %d at %8.1f tokens/s\n",
-                isa.c_str(), threads, options.prefill, prefill, options.batch, decode);
+    std::printf(
+        "%-7s %d thread(s): prefill %d: %.0f tokens/s (%.0f a CPU second), decode of %d: %.1f (%.1f)\n",
+        isa.c_str(), threads, options.prefill, prefill.wall, prefill.cpu, options.batch, decode.wall,
+        decode.cpu);
 }
 
 int run(int argc, char** argv) {
