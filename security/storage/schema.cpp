@@ -96,6 +96,51 @@ CREATE TABLE api_keys(
     mac BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE INDEX api_keys_project ON api_keys(project);
 )sql"},
+    // Models (appliance/model_store). `serving` and `previous` are versions of the name; `restore_previous` is what
+    // `previous` was before a trial that is not decided yet.
+    Migration{2, 1, R"sql(
+CREATE TABLE model_names(
+    tenant TEXT NOT NULL,
+    name TEXT NOT NULL,
+    anchor TEXT NOT NULL,
+    floor INTEGER NOT NULL,
+    serving INTEGER,
+    previous INTEGER,
+    restore_previous INTEGER,
+    PRIMARY KEY (tenant, name)) STRICT, WITHOUT ROWID;
+CREATE TABLE model_versions(
+    id BLOB PRIMARY KEY CHECK (length(id) = 16),
+    tenant TEXT NOT NULL,
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL CHECK (version > 0),
+    state TEXT NOT NULL CHECK (state IN ('staged', 'verified', 'approved', 'active', 'confirmed', 'retired')),
+    manifest_sha256 TEXT NOT NULL,
+    format TEXT NOT NULL,
+    default_system TEXT NOT NULL,
+    license TEXT NOT NULL,
+    total_bytes INTEGER NOT NULL,
+    imported_us INTEGER NOT NULL,
+    imported_by BLOB NOT NULL CHECK (length(imported_by) = 16),
+    UNIQUE (tenant, name, version),
+    FOREIGN KEY (tenant, name) REFERENCES model_names(tenant, name)) STRICT, WITHOUT ROWID;
+CREATE TABLE model_files(
+    version_id BLOB NOT NULL REFERENCES model_versions(id),
+    name TEXT NOT NULL,
+    dek_id BLOB NOT NULL CHECK (length(dek_id) = 16),
+    PRIMARY KEY (version_id, name)) STRICT, WITHOUT ROWID;
+CREATE TABLE model_approvals(
+    version_id BLOB NOT NULL REFERENCES model_versions(id),
+    approver BLOB NOT NULL CHECK (length(approver) = 16),
+    approved_us INTEGER NOT NULL,
+    manifest_sha256 TEXT NOT NULL,
+    PRIMARY KEY (version_id, approver)) STRICT, WITHOUT ROWID;
+CREATE TABLE trust_seen(
+    anchor TEXT NOT NULL,
+    role TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    PRIMARY KEY (anchor, role)) STRICT, WITHOUT ROWID;
+)sql"},
 };
 
 }  // namespace
