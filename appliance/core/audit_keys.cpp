@@ -13,23 +13,20 @@ public:
     std::string origin() const override { return origin_; }
     std::array<std::uint8_t, 32> public_key() const override { return signing_.public_key(); }
     Result<std::array<std::uint8_t, 64>> sign(ByteSpan message) override { return signing_.sign(message); }
-    Status load_mac_key(security::Secret<32>& out) override {
+    Status load_mac_key(security::Secret<32>& key, std::uint64_t& counter) override {
         OSTAL_TRY(auto current, keyring_.audit_mac_key());
-        counter_ = current.counter;
-        out = std::move(current.key);
+        key = std::move(current.key);
+        counter = current.counter;
         return {};
     }
-    Status store_mac_key(const security::Secret<32>& next) override {
-        OSTAL_TRYV(keyring_.replace_audit_mac_key({counter_ + 1, next.clone()}));
-        ++counter_;
-        return {};
+    Status store_mac_key(const security::Secret<32>& next, std::uint64_t counter) override {
+        return keyring_.replace_audit_mac_key({counter, next.clone()});
     }
 
 private:
     security::Keyring& keyring_;
     const std::string origin_;
     const security::Ed25519PrivateKey signing_;
-    std::uint64_t counter_ = 0;
 };
 
 }  // namespace

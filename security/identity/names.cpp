@@ -58,11 +58,4 @@ std::string name_key(std::string_view name) {
     return key;
 }
 
-bool is_model_name(std::string_view name) {
-    const auto is_first = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
-    return !name.empty() && name.size() <= 64 && is_first(name.front()) &&
-           std::all_of(name.begin(), name.end(),
-                       [&](char c) { return is_first(c) || c == '.' || c == '_' || c == '-'; });
-}
-
 }  // namespace ostal::security

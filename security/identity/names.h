@@ -13,7 +13,5 @@ namespace ostal::security {
 Status check_name(std::string_view name);
 // What is compared: ASCII letters in lower case.
 std::string name_key(std::string_view name);
-// `^[a-z0-9][a-z0-9._-]{0,63}$`, the form of model names.
-bool is_model_name(std::string_view name);
 
 }  // namespace ostal::security

@@ -1,4 +1,5 @@
 #include "security/identity/names.h"
+#include "security/signature/names.h"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,7 @@
 #include "security/identity/tenants.h"
 
 #include "security/identity/names.h"
+#include "security/signature/names.h"
 #include "security/identity/rows.h"
 #include "security/storage/database.h"
 #include "security/storage/row_mac.h"

@@ -4,6 +4,7 @@
 
 #include "security/crypto/hash.h"
 #include "security/identity/names.h"
+#include "security/signature/names.h"
 #include "security/identity/rows.h"
 #include "security/storage/database.h"
 #include "security/storage/row_mac.h"
