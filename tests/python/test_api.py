@@ -188,7 +188,7 @@ def test_tls_is_one_point_three_and_the_chain_verifies(appliance):
 
 
 def test_openai_client(appliance):
-    import httpx
+    import httpx2 as httpx
     import openai
     client = openai.OpenAI(base_url=appliance.url + "/v1", api_key=appliance.api_key,
                            http_client=httpx.Client(verify=appliance.tls()), max_retries=0)
@@ -210,11 +210,8 @@ def test_openai_client(appliance):
 
 
 def test_mistral_client(appliance):
-    import httpx
-    try:
-        from mistralai import Mistral
-    except ImportError:
-        from mistralai.client import Mistral
+    import httpx2 as httpx
+    from mistralai.client import Mistral
     client = Mistral(api_key=appliance.api_key, server_url=appliance.url, client=httpx.Client(verify=appliance.tls()))
     assert [m.id for m in client.models.list().data] == ["ostal-mini"]
     messages = [{"role": "user", "content": "What is a violin?"}]

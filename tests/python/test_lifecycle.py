@@ -183,7 +183,6 @@ def test_every_byte_of_a_sealed_weight_matters(own_appliance):
     assert appliance.chat("What is a violin?")[0] == 200
 
 
-@pytest.mark.slow
 def test_kill_9_at_twenty_random_moments(own_appliance):
     """Acknowledged requests (answered whole) are in the audit; every start is clean; the audit verifies."""
     appliance = own_appliance()

@@ -213,10 +213,10 @@ Result<std::uint64_t> version_of(const std::optional<Bytes>& file, Parse parse) 
 }
 
 Result<Release> next_release(const Repository& repository, const Clock& clock, const CreateOptions& options) {
-    const std::uint64_t seconds = static_cast<std::uint64_t>(std::max<std::int64_t>(1, clock.wall_now_us() / 1'000'000));
+    const std::uint64_t now_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(1, clock.wall_now_us() / 1'000));
     const std::int64_t expires = options.expires_us.value_or(clock.wall_now_us() + kReleaseLifeUs);
     const auto next = [&](std::uint64_t held) {
-        return security::MetadataHead{options.metadata_version.value_or(std::max(held + 1, seconds)), expires};
+        return security::MetadataHead{options.metadata_version.value_or(std::max(held + 1, now_ms)), expires};
     };
     OSTAL_TRY(const std::uint64_t targets, version_of(repository.targets, security::parse_targets));
     OSTAL_TRY(const std::uint64_t snapshot, version_of(repository.snapshot, security::parse_snapshot));

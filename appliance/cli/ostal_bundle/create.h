@@ -32,7 +32,7 @@ struct CreateOptions {
     std::optional<std::string> default_system;  // else what the template says
     std::string license;
     std::optional<std::int64_t> expires_us;        // of targets, snapshot and timestamp
-    std::optional<std::uint64_t> metadata_version; // else one above what `out` holds, at least the time in seconds
+    std::optional<std::uint64_t> metadata_version; // else one above what `out` holds, at least the time in milliseconds
     std::uint64_t part_bytes = kDefaultPartBytes;
     std::function<void(const std::string& file, std::uint64_t bytes)> on_file;
 };
