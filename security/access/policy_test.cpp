@@ -61,6 +61,7 @@ TEST(Policy, EveryRoleTimesEveryPermissionOnItsOwnObjects) {
         Subject subject = role == Role::kApiClient ? api_key() : user({role}, 1);
         for (std::size_t p = 0; p < kPermissionCount; ++p) {
             const auto action = static_cast<Permission>(p);
+            if (role == Role::kApiClient) subject.scopes = {action};
             const Decision decision = may(subject, action, fitting(action));
             EXPECT_EQ(decision.allow, role_has(role, action)) << role_name(role) << " " << permission_name(action);
             EXPECT_EQ(decision.policy_version, kPolicyVersion);
@@ -68,6 +69,16 @@ TEST(Policy, EveryRoleTimesEveryPermissionOnItsOwnObjects) {
             else EXPECT_EQ(decision.reason, "no-role");
         }
     }
+}
+
+TEST(Policy, AKeyReadsMetricsOnlyWhenItsScopesSayIt) {
+    Subject key = api_key();
+    const Object object = fitting(Permission::kMetricsRead);
+    EXPECT_EQ(may(key, Permission::kMetricsRead, object).reason, "key-scope");
+    EXPECT_TRUE(may(key, Permission::kModelList, object).allow);
+    key.scopes = {Permission::kMetricsRead};
+    EXPECT_TRUE(may(key, Permission::kMetricsRead, object).allow);
+    EXPECT_EQ(may(key, Permission::kModelList, object).reason, "key-scope");
 }
 
 TEST(Policy, NobodyAndUnknownPermissionsAreDenied) {

@@ -119,7 +119,11 @@ constexpr std::array kProjectMemberMay = {
     kInferenceChat,     kInferenceComplete,  kInferenceEmbed, kConversationRead,
     kConversationWrite, kConversationDelete, kModelList,
 };
-constexpr std::array kApiClientMay = kProjectMemberMay;
+// metrics:read only where a key's scopes name it (policy.cpp): a monitoring system's key, not every application's.
+constexpr std::array kApiClientMay = {
+    kInferenceChat,     kInferenceComplete,  kInferenceEmbed, kConversationRead,
+    kConversationWrite, kConversationDelete, kModelList,      kMetricsRead,
+};
 // Erasure and export; never content.
 constexpr std::array kDataProtectionOfficerMay = {kUserErase, kPrivacyExport, kPrivacyErase};
 

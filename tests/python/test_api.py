@@ -239,8 +239,14 @@ def test_every_request_is_in_the_audit_without_its_words(appliance):
     assert marker not in appliance.log_text()
 
 
-def test_metrics(appliance):
+def test_metrics_need_a_key_that_names_them(appliance):
     appliance.chat("What is a violin?")
-    key = appliance.ctl("key", "create", "scrape")["key"]
-    status, _, _ = appliance.request("GET", "/metrics", key=key)
-    assert status in (200, 403)
+    key = appliance.make_key("--scope", "metrics:read")
+    status, text, headers = appliance.request("GET", "/metrics", key=key)
+    assert status == 200 and "openmetrics" in headers["content-type"]
+    assert text.endswith("# EOF\n")
+    values = {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if not line.startswith("#")}
+    assert values['ostal_completion_tokens_total{model="ostal-mini"}'] > 10
+    assert values['ostal_inference_total{end="finished"}'] >= 1
+    assert values["ostal_audit_latched"] == 0
+    assert appliance.chat("hi", key=key)[0] == 403
