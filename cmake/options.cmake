@@ -41,7 +41,8 @@ if(OSTAL_SANITIZE)
     target_compile_options(ostal_options INTERFACE -Wno-maybe-uninitialized)
 endif()
 if(OSTAL_SANITIZE STREQUAL "address")
-    target_compile_options(ostal_options INTERFACE
+    # -O1: half the compile time of -O2, and reports that point at the right line.
+    target_compile_options(ostal_options INTERFACE -O1
         -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
     target_link_options(ostal_options INTERFACE -fsanitize=address,undefined)
     target_compile_definitions(ostal_options INTERFACE OSTAL_SANITIZED=1)
