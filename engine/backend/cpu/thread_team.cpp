@@ -1,6 +1,11 @@
 #include "engine/backend/cpu/thread_team.h"
 
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -18,19 +23,34 @@ inline void relax() {
 #endif
 }
 
-// Returns once `value` differs from `old`, which it returns.
-template <typename T>
-T wait_while_equal(const std::atomic<T>& value, T old) {
-    for (int i = 0; i < kSpins; ++i) {
-        const T now = value.load(std::memory_order_acquire);
-        if (now != old) return now;
-        relax();
-    }
-    value.wait(old, std::memory_order_acquire);
-    return value.load(std::memory_order_acquire);
+long futex(std::atomic<std::uint32_t>& value, int operation, std::uint32_t argument) {
+    static_assert(sizeof(value) == sizeof(std::uint32_t) && std::atomic<std::uint32_t>::is_always_lock_free);
+    return ::syscall(SYS_futex, &value, operation, argument, nullptr, nullptr, 0);
 }
 
 }  // namespace
+
+std::uint32_t ThreadTeam::WaitWord::wait_while_equal(std::uint32_t old) {
+    for (int i = 0; i < kSpins; ++i) {
+        const std::uint32_t now = value.load(std::memory_order_acquire);
+        if (now != old) return now;
+        relax();
+    }
+    // Either wake() sees this sleeper, or the kernel's own look at the value sees the change: both sides are
+    // sequentially consistent.
+    sleepers.fetch_add(1);
+    std::uint32_t now = value.load();
+    while (now == old) {
+        futex(value, FUTEX_WAIT_PRIVATE, old);
+        now = value.load();
+    }
+    sleepers.fetch_sub(1, std::memory_order_relaxed);
+    return now;
+}
+
+void ThreadTeam::WaitWord::wake() {
+    if (sleepers.load() > 0) futex(value, FUTEX_WAKE_PRIVATE, std::numeric_limits<std::int32_t>::max());
+}
 
 ThreadTeam::ThreadTeam(std::int32_t size, std::vector<int> cpus) : size_(size), cpus_(std::move(cpus)) {
     CHECK_GE(size, 1);
@@ -41,8 +61,8 @@ ThreadTeam::ThreadTeam(std::int32_t size, std::vector<int> cpus) : size_(size), 
 
 ThreadTeam::~ThreadTeam() {
     stop_.store(true, std::memory_order_relaxed);
-    generation_.fetch_add(1, std::memory_order_release);
-    generation_.notify_all();
+    generation_.value.fetch_add(1);
+    generation_.wake();
     threads_.clear();  // joins
 }
 
@@ -53,14 +73,14 @@ void ThreadTeam::pin_caller() const {
 void ThreadTeam::run_job(Job job) {
     if (size_ > 1) {
         job_ = job;
-        running_.store(size_ - 1, std::memory_order_relaxed);
-        generation_.fetch_add(1, std::memory_order_release);
-        generation_.notify_all();
+        running_.value.store(static_cast<std::uint32_t>(size_ - 1), std::memory_order_relaxed);
+        generation_.value.fetch_add(1);
+        generation_.wake();
     }
     job.function(job.context, 0);
     if (size_ > 1) {
-        std::int32_t left = running_.load(std::memory_order_acquire);
-        while (left != 0) left = wait_while_equal(running_, left);
+        std::uint32_t left = running_.value.load(std::memory_order_acquire);
+        while (left != 0) left = running_.wait_while_equal(left);
     }
 }
 
@@ -69,10 +89,10 @@ void ThreadTeam::member_loop(std::int32_t member) {
         pin_this_thread(cpus_[static_cast<std::size_t>(member)]);
     std::uint32_t seen = 0;
     while (true) {
-        seen = wait_while_equal(generation_, seen);
+        seen = generation_.wait_while_equal(seen);
         if (stop_.load(std::memory_order_relaxed)) return;
         job_.function(job_.context, member);
-        if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) running_.notify_one();
+        if (running_.value.fetch_sub(1) == 1) running_.wake();
     }
 }
 

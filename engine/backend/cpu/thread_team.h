@@ -43,14 +43,24 @@ private:
         void (*function)(void* context, std::int32_t member) = nullptr;
         void* context = nullptr;
     };
+    // A number that threads wait for: by spinning, then in the kernel (futex(2)). std::atomic::wait would
+    // yield several times before it sleeps, and on a busy machine each yield is a turn of all other threads.
+    struct WaitWord {
+        std::atomic<std::uint32_t> value{0};
+        std::atomic<std::int32_t> sleepers{0};
+        // Returns once the value differs from `old`: the new value.
+        std::uint32_t wait_while_equal(std::uint32_t old);
+        // After the value has changed.
+        void wake();
+    };
     void run_job(Job job);
     void member_loop(std::int32_t member);
 
     std::int32_t size_;
     std::vector<int> cpus_;
     Job job_;  // written before generation_ rises, read after
-    std::atomic<std::uint32_t> generation_{0};
-    std::atomic<std::int32_t> running_{0};  // members other than the caller that have not finished the job
+    WaitWord generation_;
+    WaitWord running_;  // members other than the caller that have not finished the job
     std::atomic<bool> stop_{false};
     std::vector<NamedThread> threads_;
 };
