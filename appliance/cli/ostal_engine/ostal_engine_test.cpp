@@ -1,0 +1,401 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "appliance/cli/ostal_engine/commands.h"
+#include "base/check.h"
+#include "base/json.h"
+#include "tests/support/tiny_model.h"
+
+namespace ostal::engine_tool {
+namespace {
+
+using engine::DType;
+
+struct Outcome {
+    int code = 0;
+    std::string out;
+    std::string err;
+};
+
+Outcome call(const std::vector<std::string>& words, const std::string& input = {}) {
+    std::istringstream in(input);
+    std::ostringstream out;
+    std::ostringstream err;
+    const SystemClock clock;
+    const int code = run(words, clock, {in, out, err});
+    return {code, out.str(), err.str()};
+}
+
+json::Value parse(const std::string& text) {
+    auto value = json::parse(text);
+    EXPECT_TRUE(value) << text;
+    return value ? *std::move(value) : json::Value();
+}
+
+std::vector<std::int64_t> ids_of(const json::Value& value) {
+    std::vector<std::int64_t> ids;
+    for (const json::Value& id : value.as_array()) ids.push_back(*id.to_int64());
+    return ids;
+}
+std::vector<std::int64_t> ids_of(const std::string& line) { return ids_of(parse(line)); }
+
+// The same model as a folder, as shards and as GGUF files.
+class EngineTool : public ::testing::Test {
+protected:
+    static void SetUpTestSuite() {
+        std::string path = ::testing::TempDir() + "ostal_engine_tool_XXXXXX";
+        CHECK(::mkdtemp(path.data()) != nullptr);
+        root_ = path;
+        const test::TinyModel model({});
+        put("folder", model.folder());
+        put("shards", model.folder(3));
+        put("f32", model.gguf(DType::kF32));
+        put("bf16", model.gguf(DType::kBF16));
+    }
+    static void TearDownTestSuite() { std::filesystem::remove_all(root_); }
+    static void put(const std::string& name, const test::MemorySource& source) {
+        std::filesystem::create_directory(root_ + "/" + name);
+        test::TinyModel::write(source, root_ + "/" + name);
+    }
+    static std::string folder(const std::string& name = "folder") { return root_ + "/" + name; }
+    static std::string gguf(const std::string& name = "f32") { return root_ + "/" + name + "/model.gguf"; }
+    static std::string root_;
+};
+std::string EngineTool::root_;
+
+TEST_F(EngineTool, HelpNamesEveryCommandAndOption) {
+    const Outcome all = call({"--help"});
+    EXPECT_EQ(all.code, 0);
+    for (const Command& command : {tokenize_command(), detokenize_command(), template_command(),
+                                   logits_command(), generate_command(), bench_command()}) {
+        EXPECT_NE(all.out.find(command.name), std::string::npos);
+        const Outcome help = call({std::string(command.name), "--help"});
+        EXPECT_EQ(help.code, 0);
+        for (const Option& option : command.options) {
+            EXPECT_NE(help.out.find(option.name), std::string::npos) << command.name << " " << option.name;
+        }
+        EXPECT_NE(help.out.find("Exit codes"), std::string::npos) << command.name;
+    }
+}
+
+TEST_F(EngineTool, UsageErrorsAreExitCode2) {
+    const std::vector<std::vector<std::string>> kWrong = {
+        {},
+        {"dance"},
+        {"tokenize"},
+        {"tokenize", "--model"},
+        {"tokenize", "--model", folder(), "--tokenizer", folder() + "/tokenizer.model"},
+        {"tokenize", "--model", folder(), "--model", folder()},
+        {"tokenize", "--model", folder(), "word"},
+        {"tokenize", "--model", folder(), "--no-special=yes"},
+        {"tokenize", "--model", folder(), "--unknown", "1"},
+        {"template", "--model", folder(), "--format", "v3"},
+        {"template", "--model", folder(), "--chat"},
+        {"template", "--model", folder(), "--chat", "--format", "v99"},
+        {"logits", "--model", folder(), "--top", "3"},
+        {"logits", "--model", folder(), "--ids", "", "--top", "3"},
+        {"logits", "--model", folder(), "--ids", "1,,2"},
+        {"logits", "--model", folder(), "--ids", "1,2,"},
+        {"logits", "--model", folder(), "--ids", "1,x"},
+        {"logits", "--model", folder(), "--ids", "-1"},
+        {"logits", "--model", folder(), "--ids", "1,384"},
+        {"logits", "--model", folder(), "--ids", "9223372036854775808"},
+        {"logits", "--model", folder(), "--ids", "1", "--top", "0"},
+        {"logits", "--model", folder(), "--ids", "1", "--top", "385"},
+        {"logits", "--model", folder(), "--ids", "1", "--isa", "mmx"},
+        {"logits", "--model", folder(), "--ids", "1", "--threads", "0"},
+        {"generate", "--model", folder(), "--ids", "384"},
+        {"generate", "--model", folder(), "--ids", "1", "--prompt", "a"},
+        {"generate", "--model", folder(), "--ids", "1", "--chat", "--format", "v3"},
+        {"generate", "--model", folder(), "--prompt", "a", "--chat"},
+        {"generate", "--model", folder(), "--prompt", "a", "--system", "b"},
+        {"generate", "--model", folder(), "--prompt", "a", "--temperature", "-1"},
+        {"generate", "--model", folder(), "--prompt", "a", "--temperature", "nan"},
+        {"generate", "--model", folder(), "--prompt", "a", "--top-p", "0"},
+        {"generate", "--model", folder(), "--prompt", "a", "--top-p", "1.5"},
+        {"generate", "--model", folder(), "--prompt", "a", "--top-k", "-1"},
+        {"generate", "--model", folder(), "--prompt", "a", "--max-tokens", "0"},
+        {"generate", "--model", folder(), "--prompt", "a", "--seed", "-1"},
+        {"generate", "--model", folder(), "--prompt", "a", "--stop", ""},
+        {"bench", "--model", folder(), "--batch", "0"},
+        {"bench", "--model", folder(), "--batch", "1,a"},
+        {"bench", "--model", folder(), "--gen", "0"},
+    };
+    for (const auto& words : kWrong) {
+        const Outcome outcome = call(words, "{}");
+        EXPECT_EQ(outcome.code, 2) << (words.empty() ? "" : words[0]) << ": " << outcome.err << outcome.out;
+        EXPECT_TRUE(outcome.out.empty());
+        EXPECT_FALSE(outcome.err.empty());
+    }
+}
+
+TEST_F(EngineTool, BrokenModelsAreExitCode1WithTheReason) {
+    const std::pair<std::vector<std::string>, std::string> kBroken[] = {
+        {{"logits", "--model", root_ + "/nothing", "--ids", "1"}, "nothing"},
+        {{"logits", "--model", root_, "--ids", "1"}, "no model is here"},
+        {{"tokenize", "--tokenizer", folder() + "/config.json"}, "config.json"},
+        {{"tokenize", "--tokenizer", folder() + "/model.safetensors"}, "model.safetensors"},
+        {{"tokenize", "--tokenizer", root_ + "/nothing"}, "nothing"},
+    };
+    for (const auto& [words, part] : kBroken) {
+        const Outcome outcome = call(words);
+        EXPECT_EQ(outcome.code, 1) << outcome.err;
+        EXPECT_NE(outcome.err.find(part), std::string::npos) << outcome.err;
+        EXPECT_TRUE(outcome.out.empty());
+    }
+    test::MemorySource scaled = test::TinyModel({}).folder();
+    std::string config(as_text(scaled.content("config.json")));
+    config.insert(1, R"("rope_scaling": {"type": "linear", "factor": 2.0},)");
+    scaled.set("config.json", Bytes(config.begin(), config.end()));
+    put("scaled", scaled);
+    const Outcome refused = call({"logits", "--model", folder("scaled"), "--ids", "1"});
+    EXPECT_EQ(refused.code, 1);
+    EXPECT_NE(refused.err.find("rope_scaling"), std::string::npos) << refused.err;
+}
+
+TEST_F(EngineTool, TokenizesAndDetokenizes) {
+    const std::string text = "the [INST] cat </s> sat\n";
+    const std::vector<std::int64_t> with_bos = ids_of(call({"tokenize", "--model", folder()}, text).out);
+    ASSERT_FALSE(with_bos.empty());
+    EXPECT_EQ(with_bos[0], 1);
+    const std::vector<std::int64_t> plain =
+        ids_of(call({"tokenize", "--model", folder(), "--no-special"}, text).out);
+    EXPECT_EQ(plain, std::vector<std::int64_t>(with_bos.begin() + 1, with_bos.end()));
+    // Control names in the text never become control tokens.
+    for (const std::int64_t id : plain) EXPECT_GE(id, 10);
+    for (const std::vector<std::string>& vocabulary :
+         std::vector<std::vector<std::string>>{{"--model", gguf()},
+                                               {"--model", folder("shards")},
+                                               {"--tokenizer", folder() + "/tokenizer.model"},
+                                               {"--tokenizer", gguf()}}) {
+        std::vector<std::string> words{"tokenize"};
+        words.insert(words.end(), vocabulary.begin(), vocabulary.end());
+        EXPECT_EQ(ids_of(call(words, text).out), with_bos) << vocabulary[1];
+        words[0] = "detokenize";
+        EXPECT_EQ(call(words, json::to_string(parse(call({"tokenize", "--model", folder()}, text).out))).out,
+                  text);
+    }
+    EXPECT_EQ(call({"tokenize", "--model", folder(), "--no-special"}).out, "[]\n");
+    EXPECT_EQ(call({"tokenize", "--model", folder()}, "\xFF").code, 1);
+    EXPECT_EQ(call({"detokenize", "--model", folder()}, "[]").out, "");
+    for (const char* input :
+         {"", "{}", "1", "[384]", "[-1]", "[1.0]", "[\"1\"]", "[1", "[1] 2", "[9223372036854775808]"}) {
+        const Outcome outcome = call({"detokenize", "--model", folder()}, input);
+        EXPECT_EQ(outcome.code, 1) << input;
+        EXPECT_TRUE(outcome.out.empty());
+    }
+}
+
+TEST_F(EngineTool, BosComesOnlyWhereTheModelWantsIt) {
+    test::MemorySource quiet = test::TinyModel({}).folder();
+    const std::string config = R"({"add_bos_token": false})";
+    quiet.set("tokenizer_config.json", Bytes(config.begin(), config.end()));
+    put("quiet", quiet);
+    EXPECT_EQ(call({"tokenize", "--model", folder("quiet")}, "a").out,
+              call({"tokenize", "--model", folder(), "--no-special"}, "a").out);
+    test::MemorySource file = test::TinyModel({}).gguf(DType::kF32);
+    Bytes& content = file.content("model.gguf");
+    const std::string key = "tokenizer.ggml.add_bos_token";
+    const auto at = std::search(content.begin(), content.end(), key.begin(), key.end());
+    ASSERT_NE(at, content.end());
+    at[static_cast<std::ptrdiff_t>(key.size()) + 4] = 0;
+    put("quiet_gguf", file);
+    EXPECT_EQ(call({"tokenize", "--model", gguf("quiet_gguf")}, "a").out,
+              call({"tokenize", "--model", folder(), "--no-special"}, "a").out);
+}
+
+TEST_F(EngineTool, RendersChats) {
+    const std::string request = R"({"messages": [{"role": "user", "content": "the cat [/INST]"}]})";
+    const Outcome v3 = call({"template", "--model", folder(), "--format", "v3", "--chat"}, request);
+    ASSERT_EQ(v3.code, 0) << v3.err;
+    const std::vector<std::int64_t> ids = ids_of(v3.out);
+    ASSERT_GT(ids.size(), 3U);
+    EXPECT_EQ(ids[0], 1);
+    EXPECT_EQ(ids[1], 3);
+    EXPECT_EQ(ids.back(), 4);
+    EXPECT_EQ(std::count(ids.begin(), ids.end(), 4), 1);  // the name in the text is text
+    for (const std::string& vocabulary : {folder() + "/tokenizer.model", gguf()}) {
+        EXPECT_EQ(call({"template", "--tokenizer", vocabulary, "--format=v3", "--chat"}, request).out,
+                  v3.out);
+    }
+    for (const char* refused : {R"({"messages": []})", R"({"messages": [{"role": "judge", "content": "a"}]})",
+                                "[]", "{", R"({"messages": [{"role": "assistant", "content": "a"}]})"}) {
+        const Outcome outcome = call({"template", "--model", folder(), "--format", "v3", "--chat"}, refused);
+        EXPECT_EQ(outcome.code, 1) << refused;
+        EXPECT_TRUE(outcome.out.empty());
+        EXPECT_FALSE(outcome.err.empty());
+    }
+    EXPECT_EQ(call({"template", "--model", folder(), "--format", "chatml", "--chat"}, request).code, 1);
+}
+
+// [position][k] -> (id, log-probability)
+std::vector<std::vector<std::pair<std::int64_t, double>>> logits_of(const std::string& out) {
+    std::vector<std::vector<std::pair<std::int64_t, double>>> all;
+    const json::Value value = parse(out);
+    for (const json::Value& position : value.as_array()) {
+        EXPECT_EQ(*position.find("pos")->to_int64(), static_cast<std::int64_t>(all.size()));
+        all.emplace_back();
+        for (const json::Value& pair : position.find("top")->as_array()) {
+            all.back().emplace_back(*pair.as_array()[0].to_int64(), pair.as_array()[1].as_double());
+        }
+    }
+    return all;
+}
+
+TEST_F(EngineTool, LogitsAreTheSameInEveryLayout) {
+    std::string ids = "1";  // more than one chunk of positions
+    for (int i = 0; i < 69; ++i) ids += "," + std::to_string(10 + 37 * i % 300);
+    const Outcome first = call({"logits", "--model", folder(), "--ids", ids, "--top", "384"});
+    ASSERT_EQ(first.code, 0) << first.err;
+    const auto expected = logits_of(first.out);
+    ASSERT_EQ(expected.size(), 70U);
+    for (const auto& position : expected) {
+        ASSERT_EQ(position.size(), 384U);
+        double sum = 0.0;
+        for (std::size_t k = 0; k < position.size(); ++k) {
+            sum += std::exp(position[k].second);
+            if (k > 0) {
+                EXPECT_GE(position[k - 1].second, position[k].second);
+            }
+        }
+        EXPECT_NEAR(sum, 1.0, 1e-5);
+    }
+    for (const std::vector<std::string>& more :
+         std::vector<std::vector<std::string>>{{"--model", folder("shards")},
+                                               {"--model", gguf("f32")},
+                                               {"--model", gguf("bf16")},
+                                               {"--model", folder(), "--isa", "scalar"},
+                                               {"--model", folder(), "--threads", "2"}}) {
+        std::vector<std::string> words{"logits", "--ids", ids, "--top", "5"};
+        words.insert(words.end(), more.begin(), more.end());
+        const Outcome outcome = call(words);
+        ASSERT_EQ(outcome.code, 0) << outcome.err;
+        const auto found = logits_of(outcome.out);
+        ASSERT_EQ(found.size(), expected.size());
+        for (std::size_t i = 0; i < found.size(); ++i) {
+            ASSERT_EQ(found[i].size(), 5U);
+            EXPECT_NEAR(found[i][0].second, expected[i][0].second, 1e-3) << more[1] << " position " << i;
+            const bool clear = expected[i][0].second - expected[i][1].second > 2e-3;
+            if (clear) {
+                EXPECT_EQ(found[i][0].first, expected[i][0].first) << more[1] << " position " << i;
+            }
+        }
+    }
+    std::string long_ids = "1";
+    for (int i = 0; i < 256; ++i) long_ids += ",10";
+    const Outcome over = call({"logits", "--model", folder(), "--ids", long_ids});
+    EXPECT_EQ(over.code, 1);
+    EXPECT_NE(over.err.find("257"), std::string::npos) << over.err;
+    EXPECT_NE(over.err.find("256"), std::string::npos) << over.err;
+}
+
+TEST_F(EngineTool, GeneratesWhatTheLogitsSay) {
+    const Outcome outcome =
+        call({"generate", "--model", folder(), "--ids", "1,20,30", "--max-tokens", "6", "--json"});
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    const json::Value answer = parse(outcome.out);
+    const std::vector<std::int64_t> ids = ids_of(*answer.find("ids"));
+    ASSERT_FALSE(ids.empty());
+    std::string all = "1,20,30";
+    for (const std::int64_t id : ids) {
+        const auto logits = logits_of(call({"logits", "--model", folder(), "--ids", all, "--top", "2"}).out);
+        if (logits.back()[0].second - logits.back()[1].second > 2e-3) {
+            EXPECT_EQ(id, logits.back()[0].first);
+        }
+        all += "," + std::to_string(id);
+    }
+    EXPECT_EQ(*answer.find("usage")->find("prompt_tokens")->to_int64(), 3);
+    EXPECT_EQ(*answer.find("usage")->find("completion_tokens")->to_int64(),
+              static_cast<std::int64_t>(ids.size()));
+    const std::string& reason = answer.find("finish_reason")->as_string();
+    EXPECT_EQ(reason, ids.size() == 6 && ids.back() != 2 ? "length" : "stop");
+    // Streamed, the text is the same.
+    const Outcome streamed = call({"generate", "--model", folder(), "--ids", "1,20,30", "--max-tokens", "6"});
+    EXPECT_EQ(streamed.out, answer.find("text")->as_string() + "\n");
+}
+
+TEST_F(EngineTool, SamplingIsReproducibleAndStopsWhereAsked) {
+    const std::vector<std::string> kDraw{"generate", "--model",      folder(),  "--prompt",      "the cat",
+                                         "--json",   "--max-tokens", "40",      "--temperature", "1.5",
+                                         "--top-k",  "50",           "--top-p", "0.95",          "--seed"};
+    const auto draw = [&](const std::string& seed) {
+        std::vector<std::string> words = kDraw;
+        words.push_back(seed);
+        const Outcome outcome = call(words);
+        EXPECT_EQ(outcome.code, 0) << outcome.err;
+        return outcome.out;
+    };
+    const std::string first = draw("7");
+    EXPECT_EQ(draw("7"), first);
+    EXPECT_NE(draw("8"), first);
+    // The text of the input without its last newline is the same prompt.
+    std::vector<std::string> words = kDraw;
+    words.push_back("7");
+    words.erase(words.begin() + 3, words.begin() + 5);
+    EXPECT_EQ(call(words, "the cat\n").out, first);
+    const json::Value drawn = parse(first);
+    const std::string& text = drawn.find("text")->as_string();
+    ASSERT_GT(text.size(), 4U);
+    const std::size_t from = utf8_complete_prefix(text.substr(0, 4));
+    const std::size_t length = std::max<std::size_t>(utf8_complete_prefix(text.substr(from, 3)), 1);
+    const std::string stop = text.substr(from, length);
+    words = kDraw;
+    words.insert(words.end(), {"7", "--stop", stop});
+    const json::Value stopped = parse(call(words).out);
+    EXPECT_EQ(stopped.find("text")->as_string(), text.substr(0, text.find(stop)));
+    EXPECT_EQ(stopped.find("finish_reason")->as_string(), "stop");
+}
+
+TEST_F(EngineTool, ChatsAsTheTemplateSays) {
+    const Outcome rendered = call(
+        {"template", "--model", folder(), "--format", "v3", "--chat"},
+        R"({"messages": [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}]})");
+    std::string ids = rendered.out.substr(1, rendered.out.size() - 3);
+    const json::Value chat =
+        parse(call({"generate", "--model", folder(), "--chat", "--format", "v3", "--system", "be brief",
+                    "--prompt", "hi", "--json", "--max-tokens", "5"})
+                  .out);
+    const json::Value plain =
+        parse(call({"generate", "--model", folder(), "--ids", ids, "--json", "--max-tokens", "5"}).out);
+    EXPECT_EQ(*chat.find("ids"), *plain.find("ids"));
+    const Outcome over = call({"generate", "--model", folder(), "--prompt", "hi", "--max-tokens", "300"});
+    EXPECT_EQ(over.code, 1);
+    EXPECT_NE(over.err.find("256"), std::string::npos) << over.err;
+}
+
+TEST_F(EngineTool, BenchReportsWhatItDid) {
+    const Outcome outcome = call({"bench", "--model", folder(), "--threads", "1", "--prompt", "16", "--gen",
+                                  "8", "--batch", "1,3", "--repeat", "1", "--json"});
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    const json::Value report = parse(outcome.out);
+    EXPECT_EQ(report.find("model")->find("architecture")->as_string(), "mixtral");
+    EXPECT_EQ(*report.find("threads")->to_int64(), 1);
+    EXPECT_EQ(*report.find("prompt")->to_int64(), 16);
+    EXPECT_EQ(*report.find("gen")->to_int64(), 8);
+    const json::Array& runs = report.find("runs")->as_array();
+    ASSERT_EQ(runs.size(), 2U);
+    for (std::size_t i = 0; i < 2; ++i) {
+        const std::int64_t batch = i == 0 ? 1 : 3;
+        EXPECT_EQ(*runs[i].find("batch")->to_int64(), batch);
+        EXPECT_EQ(*runs[i].find("prefill_tokens")->to_int64(), 16 * batch);
+        EXPECT_GT(*runs[i].find("decode_tokens")->to_int64(), 0);
+        EXPECT_LE(*runs[i].find("decode_tokens")->to_int64(), 8 * batch);
+        for (const char* key :
+             {"prefill_s", "prefill_tokens_per_s", "first_token_s", "decode_s", "decode_tokens_per_s"}) {
+            ASSERT_NE(runs[i].find(key), nullptr) << key;
+            EXPECT_GT(runs[i].find(key)->as_double(), 0.0) << key;
+        }
+    }
+    EXPECT_EQ(call({"bench", "--model", folder(), "--prompt", "250", "--gen", "8"}).code, 1);
+    const Outcome table =
+        call({"bench", "--model", folder(), "--prompt", "4", "--gen", "4", "--batch", "2", "--repeat", "1"});
+    EXPECT_EQ(table.code, 0);
+    EXPECT_NE(table.out.find("prefill"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace ostal::engine_tool
