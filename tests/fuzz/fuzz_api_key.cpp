@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/safe_text.h"
 #include "security/identity/names.h"
+#include "security/signature/names.h"
 #include "security/identity/passwords.h"
 #include "security/identity/tokens.h"
 
