@@ -17,7 +17,8 @@ bool has_approved(const ModelVersion& version, const security::Id& person) {
 Status retire_superseded(security::Transaction& tx, const std::string& model, const NameRow& row) {
     OSTAL_TRY(const auto versions, read_versions(tx, model));
     for (const ModelVersion& version : versions) {
-        const bool is_kept = version.version >= row.floor || row.previous == version.version || row.serving == version.version;
+        const bool is_kept =
+            version.version >= row.floor || row.previous == version.version || row.serving == version.version;
         if (version.state == VersionState::kConfirmed && !is_kept) {
             OSTAL_TRYV(write_state(tx, version.id, VersionState::kRetired));
         }
@@ -35,8 +36,8 @@ Status ModelStore::State::confirm(const std::string& model, std::uint64_t versio
     }
     row->floor = std::max(floor_of(model, *row), version);
     row->restore_previous.reset();
-    // The file first: a crash between the two is seen at the next start (the version is on trial and the file names
-    // it already) and finished there.
+    // The file first: a crash between the two is seen at the next start (the version is on trial and the file
+    // names it already) and finished there.
     OSTAL_TRYV(put_floors({{model_floor_name(model), {row->floor, row->previous}}}));
     OSTAL_TRY(auto tx, seams.database.begin_write());
     OSTAL_TRY(const ModelVersion found, read_version(tx, model, version));
@@ -58,21 +59,23 @@ Status ModelStore::State::fall_back(const std::string& model, std::uint64_t vers
     return tx.commit();
 }
 
-Result<ModelVersion> ModelStore::activate(const std::string& model, std::uint64_t version, const security::Id& actor,
-                                          int required, const HealthGate& gate) {
+Result<ModelVersion> ModelStore::activate(const std::string& model, std::uint64_t version,
+                                          const security::Id& actor, int required, const HealthGate& gate) {
     OSTAL_TRY(const auto guard, state_->guard(model));
     {
         OSTAL_TRY(auto tx, state_->seams.database.begin_write());
         OSTAL_TRY(const ModelVersion found, read_version(tx, model, version));
         OSTAL_TRY(auto row, read_name(tx, model));
-        if (row->serving == version) return conflict(model + " version " + std::to_string(version) + " serves already");
+        if (row->serving == version)
+            return conflict(model + " version " + std::to_string(version) + " serves already");
         if (found.state != VersionState::kApproved) {
             return conflict(model + " version " + std::to_string(version) + " is " +
-                            std::string(version_state_name(found.state)) + ", only an approved version is activated");
+                            std::string(version_state_name(found.state)) +
+                            ", only an approved version is activated");
         }
         if (required > 1 && has_approved(found, actor)) {
-            return fail(Code::kPermissionDenied, "who approved " + model + " version " + std::to_string(version) +
-                                                     " cannot activate it");
+            return fail(Code::kPermissionDenied, "who approved " + model + " version " +
+                                                     std::to_string(version) + " cannot activate it");
         }
         OSTAL_TRYV(state_->check_loadable(model, *row, version));
         row->restore_previous = row->previous;
@@ -85,13 +88,15 @@ Result<ModelVersion> ModelStore::activate(const std::string& model, std::uint64_
     auto passed = gate(model, version);
     if (!passed) {
         OSTAL_TRYV(state_->fall_back(model, version));
-        return fail(std::move(passed).error().with("in the trial of " + model + " version " + std::to_string(version)));
+        return fail(std::move(passed).error().with("in the trial of " + model + " version " +
+                                                   std::to_string(version)));
     }
     OSTAL_TRYV(state_->confirm(model, version));
     return get(model, version);
 }
 
-Result<ModelVersion> ModelStore::rollback(const std::string& model, const security::Id&, const HealthGate& gate) {
+Result<ModelVersion> ModelStore::rollback(const std::string& model, const security::Id&,
+                                          const HealthGate& gate) {
     OSTAL_TRY(const auto guard, state_->guard(model));
     std::uint64_t from = 0;
     std::uint64_t to = 0;
@@ -119,7 +124,8 @@ Result<ModelVersion> ModelStore::rollback(const std::string& model, const securi
     auto passed = gate(model, to);
     if (!passed) {
         OSTAL_TRYV(move(from, leaving.id, leaving.state));
-        return fail(std::move(passed).error().with("while rolling " + model + " back to version " + std::to_string(to)));
+        return fail(std::move(passed).error().with("while rolling " + model + " back to version " +
+                                                   std::to_string(to)));
     }
     return get(model, to);
 }

@@ -32,7 +32,8 @@ Result<AdmissionRecord> parse_admission(ByteSpan bytes) {
 // The manifest of one version in targets metadata.
 Result<security::ModelManifest> find_manifest(const security::Targets& targets, const ModelVersion& version) {
     for (security::ModelManifest& manifest : security::manifests_of(targets)) {
-        if (manifest.model == version.model && manifest.version == version.version) return std::move(manifest);
+        if (manifest.model == version.model && manifest.version == version.version)
+            return std::move(manifest);
     }
     return fail(Error(Code::kIntegrity, "the metadata that admitted " + version.model + " version " +
                                             std::to_string(version.version) + " does not list it")
@@ -41,20 +42,24 @@ Result<security::ModelManifest> find_manifest(const security::Targets& targets, 
 
 Status insert_version(security::Transaction& tx, const ModelVersion& version,
                       const std::vector<std::pair<std::string, security::Id>>& file_keys) {
-    OSTAL_TRYV(tx.execute("DELETE FROM model_approvals WHERE version_id IN (SELECT id FROM model_versions "
-                          "WHERE tenant = ? AND name = ? AND version = ?)",
-                          {kTenant, version.model, static_cast<std::int64_t>(version.version)}));
+    OSTAL_TRYV(
+        tx.execute("DELETE FROM model_approvals WHERE version_id IN (SELECT id FROM model_versions "
+                   "WHERE tenant = ? AND name = ? AND version = ?)",
+                   {kTenant, version.model, static_cast<std::int64_t>(version.version)}));
     // A retired version whose files are gone may come back.
     OSTAL_TRYV(tx.execute("DELETE FROM model_versions WHERE tenant = ? AND name = ? AND version = ?",
                           {kTenant, version.model, static_cast<std::int64_t>(version.version)}));
-    OSTAL_TRYV(tx.execute(
-        "INSERT INTO model_versions(id, tenant, name, version, state, manifest_sha256, format, default_system, license, "
-        "total_bytes, imported_us, imported_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        {version.id, kTenant, version.model, static_cast<std::int64_t>(version.version),
-         version_state_name(VersionState::kStaged), version.manifest_sha256, version.format, version.default_system,
-         version.license, static_cast<std::int64_t>(version.total_bytes), version.imported_us, version.imported_by}));
+    OSTAL_TRYV(
+        tx.execute("INSERT INTO model_versions(id, tenant, name, version, state, manifest_sha256, format, "
+                   "default_system, license, "
+                   "total_bytes, imported_us, imported_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                   {version.id, kTenant, version.model, static_cast<std::int64_t>(version.version),
+                    version_state_name(VersionState::kStaged), version.manifest_sha256, version.format,
+                    version.default_system, version.license, static_cast<std::int64_t>(version.total_bytes),
+                    version.imported_us, version.imported_by}));
     for (const auto& [file, key] : file_keys) {
-        OSTAL_TRYV(tx.execute("INSERT INTO model_files(version_id, name, dek_id) VALUES (?, ?, ?)", {version.id, file, key}));
+        OSTAL_TRYV(tx.execute("INSERT INTO model_files(version_id, name, dek_id) VALUES (?, ?, ?)",
+                              {version.id, file, key}));
     }
     return {};
 }
@@ -62,7 +67,8 @@ Status insert_version(security::Transaction& tx, const ModelVersion& version,
 }  // namespace
 
 Bytes make_admission(const std::string& anchor, ByteSpan targets_file) {
-    const std::string text = json::to_string(json::Object{{"anchor", anchor}, {"targets", as_text(targets_file)}});
+    const std::string text =
+        json::to_string(json::Object{{"anchor", anchor}, {"targets", as_text(targets_file)}});
     return Bytes(text.begin(), text.end());
 }
 
@@ -75,8 +81,9 @@ Result<TrustView> ModelStore::trust_view() const {
     OSTAL_TRY(auto tx, state_->seams.database.begin_read());
     for (const security::AnchorRoots& anchor : view.anchors) {
         security::SeenVersions& seen = view.seen[anchor.name];
-        OSTAL_TRY(const auto rows, (tx.query<std::string, std::int64_t, std::string>(
-                                       "SELECT role, version, digest FROM trust_seen WHERE anchor = ?", {anchor.name})));
+        OSTAL_TRY(const auto rows,
+                  (tx.query<std::string, std::int64_t, std::string>(
+                      "SELECT role, version, digest FROM trust_seen WHERE anchor = ?", {anchor.name})));
         for (const auto& [name, version, digest] : rows) {
             OSTAL_TRY(const MetadataRole role, security::metadata_role_from_name(name));
             if (role == MetadataRole::kRoot) continue;
@@ -86,13 +93,14 @@ Result<TrustView> ModelStore::trust_view() const {
     return view;
 }
 
-Result<ModelStore::Admission> ModelStore::judge(const std::string& anchor, const security::ModelManifest& manifest,
+Result<ModelStore::Admission> ModelStore::judge(const std::string& anchor,
+                                                const security::ModelManifest& manifest,
                                                 bool has_files) const {
     OSTAL_TRY(auto tx, state_->seams.database.begin_read());
     OSTAL_TRY(const auto row, read_name(tx, manifest.model));
     if (row && row->anchor != anchor) {
-        return fail(Error(Code::kConflict, "the model name " + manifest.model + " belongs to the anchor " + row->anchor +
-                                               ", this medium is signed under " + anchor)
+        return fail(Error(Code::kConflict, "the model name " + manifest.model + " belongs to the anchor " +
+                                               row->anchor + ", this medium is signed under " + anchor)
                         .because("other_anchor"));
     }
     if (row) {
@@ -101,8 +109,9 @@ Result<ModelStore::Admission> ModelStore::judge(const std::string& anchor, const
             if (version.version != manifest.version || !version.has_files) continue;
             if (version.manifest_sha256 == manifest.digest_hex()) return Admission::kAgain;
             if (!has_files) return Admission::kNotNeeded;
-            return fail(Error(Code::kConflict, name_of(manifest) + " is here already with other content: the signer must "
-                                                                   "raise the version")
+            return fail(Error(Code::kConflict, name_of(manifest) +
+                                                   " is here already with other content: the signer must "
+                                                   "raise the version")
                             .because("other_content"));
         }
     }
@@ -115,19 +124,22 @@ Status ModelStore::follow(const AnchoredRepository& verified, const security::Me
     const std::string& anchor = verified.anchor;
     const std::uint64_t newest = verified.repository.root.metadata.version;
     if (newest < state_->file_floor(role_floor_name(anchor, MetadataRole::kRoot)).version) {
-        return fail(Error(Code::kIntegrity, "the medium's newest root is older than one trusted before").because("metadata_rollback"));
+        return fail(Error(Code::kIntegrity, "the medium's newest root is older than one trusted before")
+                        .because("metadata_rollback"));
     }
     // What was seen first: the same medium can be imported again after a crash between the two, because equal
     // versions with equal content are no rollback.
     security::SeenVersions seen = verified.repository.seen;
     security::Floors floors;
     OSTAL_TRY(auto tx, state_->seams.database.begin_write());
-    for (const MetadataRole role : {MetadataRole::kTimestamp, MetadataRole::kSnapshot, MetadataRole::kTargets}) {
+    for (const MetadataRole role :
+         {MetadataRole::kTimestamp, MetadataRole::kSnapshot, MetadataRole::kTargets}) {
         floors[role_floor_name(anchor, role)] = {seen.of(role).version, std::nullopt};
-        OSTAL_TRYV(tx.execute("INSERT INTO trust_seen(anchor, role, version, digest) VALUES (?, ?, ?, ?) "
-                              "ON CONFLICT (anchor, role) DO UPDATE SET version = excluded.version, digest = excluded.digest",
-                              {anchor, security::metadata_role_name(role), static_cast<std::int64_t>(seen.of(role).version),
-                               seen.of(role).digest}));
+        OSTAL_TRYV(tx.execute(
+            "INSERT INTO trust_seen(anchor, role, version, digest) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (anchor, role) DO UPDATE SET version = excluded.version, digest = excluded.digest",
+            {anchor, security::metadata_role_name(role), static_cast<std::int64_t>(seen.of(role).version),
+             seen.of(role).digest}));
     }
     OSTAL_TRYV(state_->put_floors(floors));
     OSTAL_TRYV(tx.commit());
@@ -181,7 +193,8 @@ Status ModelStore::admit(const std::string& anchor, const security::ModelManifes
 
 Status ModelStore::readmit(const security::ModelManifest& manifest, ByteSpan admission) {
     OSTAL_TRY(const auto guard, state_->guard(manifest.model));
-    return replace_file(state_->seams.files, join_path(version_folder(manifest.model, manifest.version), kAdmissionFile),
+    return replace_file(state_->seams.files,
+                        join_path(version_folder(manifest.model, manifest.version), kAdmissionFile),
                         admission);
 }
 
@@ -201,10 +214,12 @@ Result<security::Root> ModelStore::State::newest_root(const std::string& anchor)
 
 Result<OpenedVersion> ModelStore::State::open_files(const ModelVersion& version) const {
     const std::string folder = version_folder(version.model, version.version);
-    OSTAL_TRY(const Bytes content, read_file(seams.files, join_path(folder, kAdmissionFile), kMaxAdmissionBytes));
+    OSTAL_TRY(const Bytes content,
+              read_file(seams.files, join_path(folder, kAdmissionFile), kMaxAdmissionBytes));
     auto record = parse_admission(content);
     if (!record || record->anchor != version.anchor) {
-        return fail(Error(Code::kIntegrity, "the record of what admitted " + version.model + " was altered").because("mismatch"));
+        return fail(Error(Code::kIntegrity, "the record of what admitted " + version.model + " was altered")
+                        .because("mismatch"));
     }
     OSTAL_TRY(const security::Root root, newest_root(version.anchor));
     OSTAL_TRY(const security::Targets targets, security::recheck_targets(root, as_bytes(record->targets)));
@@ -215,7 +230,8 @@ Result<OpenedVersion> ModelStore::State::open_files(const ModelVersion& version)
                                                 " is not the one that was imported")
                         .because("mismatch"));
     }
-    OSTAL_TRY(out.source, SealedSource::open(seams.files, seams.keyring, folder, out.manifest, {std::string(kAdmissionFile)}));
+    OSTAL_TRY(out.source, SealedSource::open(seams.files, seams.keyring, folder, out.manifest,
+                                             {std::string(kAdmissionFile)}));
     return out;
 }
 
@@ -225,7 +241,8 @@ Result<OpenedVersion> ModelStore::open_version(const std::string& model, std::ui
                           found.state == VersionState::kConfirmed;
     if (!is_ready) {
         return fail(Code::kConflict, model + " version " + std::to_string(version) + " is " +
-                                         std::string(version_state_name(found.state)) + " and cannot be loaded");
+                                         std::string(version_state_name(found.state)) +
+                                         " and cannot be loaded");
     }
     {
         OSTAL_TRY(auto tx, state_->seams.database.begin_read());
@@ -233,27 +250,33 @@ Result<OpenedVersion> ModelStore::open_version(const std::string& model, std::ui
         OSTAL_TRYV(state_->check_loadable(model, *row, version));
     }
     auto opened = state_->open_files(found);
-    if (!opened) return fail(std::move(opened).error().with("while opening " + model + " version " + std::to_string(version)));
+    if (!opened)
+        return fail(
+            std::move(opened).error().with("while opening " + model + " version " + std::to_string(version)));
     return opened;
 }
 
 Status ModelStore::verify_version(const std::string& model, std::uint64_t version, const Progress& progress) {
     constexpr std::size_t kPieceBytes = 4U << 20;
     OSTAL_TRY(const ModelVersion found, get(model, version));
-    if (!found.has_files) return fail(Code::kConflict, model + " version " + std::to_string(version) + " has no files any more");
+    if (!found.has_files)
+        return fail(Code::kConflict,
+                    model + " version " + std::to_string(version) + " has no files any more");
     OSTAL_TRY(const OpenedVersion opened, state_->open_files(found));
     Bytes buffer(kPieceBytes);
     std::uint64_t done = 0;
     for (const security::Target& target : opened.manifest.files) {
         ContentHasher hasher;
         for (std::uint64_t offset = 0; offset < target.length;) {
-            const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(kPieceBytes, target.length - offset));
+            const auto count =
+                static_cast<std::size_t>(std::min<std::uint64_t>(kPieceBytes, target.length - offset));
             const MutableByteSpan piece = MutableByteSpan(buffer).first(count);
             OSTAL_TRYV(opened.source->read(target.path.file, offset, piece));
             hasher.update(piece);
             offset += count;
             done += count;
-            if (progress && !progress(done, found.total_bytes)) return fail(Code::kCancelled, "the verification was stopped");
+            if (progress && !progress(done, found.total_bytes))
+                return fail(Code::kCancelled, "the verification was stopped");
         }
         OSTAL_TRYV(check_digest(target, hasher.finish()));
     }

@@ -38,8 +38,8 @@ struct PresentVersion {
     security::ModelManifest manifest;
     bool has_files = false;  // all of them; a version has all its files on the medium or none
 };
-// Each listed version and whether the medium holds it. kIntegrity "missing" (some files of a version) or "extra"
-// (a file that is not listed) names the file.
+// Each listed version and whether the medium holds it. kIntegrity "missing" (some files of a version) or
+// "extra" (a file that is not listed) names the file.
 Result<std::vector<PresentVersion>> match_targets(const security::Targets& targets, const Medium& medium);
 // The pieces of a target that the medium holds.
 const std::vector<File*>& pieces_of(const security::Target& target, const Medium& medium);

@@ -4,7 +4,9 @@
 namespace ostal {
 namespace {
 
-std::string floor_path(const ModelStoreSeams& seams) { return join_path(seams.state_folder, "keystore/floor"); }
+std::string floor_path(const ModelStoreSeams& seams) {
+    return join_path(seams.state_folder, "keystore/floor");
+}
 
 }  // namespace
 
@@ -46,17 +48,20 @@ std::uint64_t ModelStore::State::floor_of(const std::string& model, const NameRo
     return std::max(row.floor, file_floor(model_floor_name(model)).version);
 }
 
-bool ModelStore::State::is_loadable(const std::string& model, const NameRow& row, std::uint64_t version) const {
+bool ModelStore::State::is_loadable(const std::string& model, const NameRow& row,
+                                    std::uint64_t version) const {
     if (version >= floor_of(model, row)) return true;
     return row.previous == version && file_floor(model_floor_name(model)).previous == version;
 }
 
-Status ModelStore::State::check_loadable(const std::string& model, const NameRow& row, std::uint64_t version) const {
+Status ModelStore::State::check_loadable(const std::string& model, const NameRow& row,
+                                         std::uint64_t version) const {
     if (is_loadable(model, row, version)) return {};
-    return fail(Error(Code::kIntegrity, model + " version " + std::to_string(version) + " is below the floor, version " +
-                                            std::to_string(floor_of(model, row)) +
-                                            " was confirmed here: older content needs a higher version number")
-                    .because("below_floor"));
+    return fail(
+        Error(Code::kIntegrity, model + " version " + std::to_string(version) +
+                                    " is below the floor, version " + std::to_string(floor_of(model, row)) +
+                                    " was confirmed here: older content needs a higher version number")
+            .because("below_floor"));
 }
 
 void ModelStore::State::complete(ModelVersion& version, const NameRow& row) const {

@@ -15,8 +15,8 @@ using Stage = ImportProgress::Stage;
 // A version on its way in.
 struct Incoming {
     security::ModelManifest manifest;
-    std::vector<std::unique_ptr<File>> copies;                        // as manifest.files
-    std::vector<std::pair<std::string, security::Id>> keys;           // file name -> data key
+    std::vector<std::unique_ptr<File>> copies;               // as manifest.files
+    std::vector<std::pair<std::string, security::Id>> keys;  // file name -> data key
     std::string sealed_folder;
 };
 
@@ -87,7 +87,8 @@ private:
         OSTAL_TRY(std::vector<PresentVersion> present, match_targets(verified_->repository.targets, medium_));
         for (PresentVersion& version : present) {
             if (!is_wanted(version.manifest)) continue;
-            OSTAL_TRY(const auto admission, store_.judge(verified_->anchor, version.manifest, version.has_files));
+            OSTAL_TRY(const auto admission,
+                      store_.judge(verified_->anchor, version.manifest, version.has_files));
             if (admission == ModelStore::Admission::kAgain) again_.push_back(std::move(version.manifest));
             if (admission == ModelStore::Admission::kNew) {
                 if (version.manifest.files.size() > kMaxFilesOfVersion) {
@@ -99,8 +100,10 @@ private:
             }
         }
         if (!incoming_.empty() || !again_.empty()) return {};
-        return fail(Error(Code::kNotFound, "the medium holds no files of a model that is asked for, and none that is here already")
-                        .because("nothing_to_import"));
+        return fail(
+            Error(Code::kNotFound,
+                  "the medium holds no files of a model that is asked for, and none that is here already")
+                .because("nothing_to_import"));
     }
 
     Status advance(Stage stage, const std::string& file, std::uint64_t bytes) {
@@ -143,7 +146,8 @@ private:
         }
         auto status = ask_model(options_.runner, staged);
         if (!status) {
-            return fail(std::move(status).error().with("while looking into " + version.manifest.model + " version " +
+            return fail(std::move(status).error().with("while looking into " + version.manifest.model +
+                                                       " version " +
                                                        std::to_string(version.manifest.version)));
         }
         return {};
@@ -152,7 +156,8 @@ private:
     // Step 5.
     Status seal(Incoming& version) {
         const security::ModelManifest& manifest = version.manifest;
-        version.sealed_folder = join_path(staging_, "sealed/" + manifest.model + "/" + std::to_string(manifest.version));
+        version.sealed_folder =
+            join_path(staging_, "sealed/" + manifest.model + "/" + std::to_string(manifest.version));
         OSTAL_TRYV(make_directories(files_, version.sealed_folder));
         for (std::size_t i = 0; i < manifest.files.size(); ++i) {
             OSTAL_TRY(const security::Id key, seal_file(version, manifest.files[i], *version.copies[i]));
@@ -176,7 +181,8 @@ private:
         header.target_sha256 = digest_from_hex(security::target_digest_hex(target));
         header.path_sha256 = security::sha256(as_bytes(target.path.to_string()));
         const std::string path = join_path(version.sealed_folder, sealed_name(target.path.file));
-        OSTAL_TRY(const auto writer, security::SealedWriter::create(files_, path, header, dek.key.view(), seams.random));
+        OSTAL_TRY(const auto writer,
+                  security::SealedWriter::create(files_, path, header, dek.key.view(), seams.random));
         auto status = read_pieces({&copy}, target.length, [&](ByteSpan bytes) -> Status {
             OSTAL_TRYV(writer->write(bytes));
             return advance(Stage::kSealing, target.path.file, bytes.size());

@@ -7,8 +7,8 @@
 //   5. copies are hashed again while they are encrypted into .ostw (digest and chunk root must come out)
 //   6. roots and versions seen are recorded, folders take their place, rows make the versions known
 //
-// After an error or a crash at any point the store has the versions it had before, or the new ones; staging is
-// swept at the next start. A refusal before step 6 leaves trust as it was, too.
+// After an error or a crash at any point the store has the versions it had before, or the new ones; staging
+// is swept at the next start. A refusal before step 6 leaves trust as it was, too.
 //
 // A medium with metadata alone admits versions again that are here already (after a change of keys).
 #pragma once

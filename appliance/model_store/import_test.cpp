@@ -100,7 +100,8 @@ TEST_F(ImportTest, SealedSourceIsReadByManyThreads) {
                 const std::uint64_t offset = random.below(whole.size());
                 Bytes piece(random.below(whole.size() - offset) + 1);
                 const bool good = opened->source->read("model.safetensors", offset, piece) &&
-                                  std::equal(piece.begin(), piece.end(), whole.begin() + static_cast<std::ptrdiff_t>(offset));
+                                  std::equal(piece.begin(), piece.end(),
+                                             whole.begin() + static_cast<std::ptrdiff_t>(offset));
                 if (!good) ++wrong;
             }
         });
@@ -113,7 +114,8 @@ TEST_F(ImportTest, JoinsPieces) {
     vendor.part_bytes = 5000;
     const std::string medium = vendor.sign("medium", "demo", 1);
     const auto names = files_below(medium);
-    EXPECT_TRUE(std::any_of(names.begin(), names.end(), [](const auto& name) { return name.ends_with(".part002"); }));
+    EXPECT_TRUE(
+        std::any_of(names.begin(), names.end(), [](const auto& name) { return name.ends_with(".part002"); }));
     ASSERT_TRUE(site.import(medium));
     EXPECT_TRUE(site.store->verify_version("demo", 1, {}));
 }
@@ -134,7 +136,8 @@ TEST_F(ImportTest, AlteredBytesAreRefusedAndChangeNothing) {
             }
             const auto refused = site.import(medium);
             ASSERT_FALSE(refused) << path << " byte " << i;
-            ASSERT_EQ(refused.error().code(), Code::kIntegrity) << path << " byte " << i << refused.error().to_string();
+            ASSERT_EQ(refused.error().code(), Code::kIntegrity)
+                << path << " byte " << i << refused.error().to_string();
             bad[i] = good[i];
         }
         ASSERT_TRUE(replace_file(files, path, good));
@@ -197,7 +200,8 @@ TEST_F(ImportTest, ForeignFilesAreRefused) {
         refused("extra", name);
         fs::remove(medium + name);
     }
-    const std::string twin = targets[0].substr(0, targets[0].rfind('/')) + "/" + std::string(64, 'a') + ".README.md";
+    const std::string twin =
+        targets[0].substr(0, targets[0].rfind('/')) + "/" + std::string(64, 'a') + ".README.md";
     ASSERT_TRUE(replace_file(files, twin, as_bytes("x")));
     refused("extra", "a target that is not listed");
     fs::remove(twin);
@@ -213,8 +217,10 @@ TEST_F(ImportTest, WhoSignedItMatters) {
     const std::string foreign = stranger.sign("foreign", "demo", 1);
     const auto unknown = site.import(foreign);
     expect_refused(unknown, Code::kIntegrity, "unknown_key");
-    EXPECT_NE(unknown.error().to_string().find(security::key_id_of(stranger.key().public_key())), std::string::npos);
-    EXPECT_NE(unknown.error().to_string().find(security::key_id_of(vendor.key().public_key())), std::string::npos);
+    EXPECT_NE(unknown.error().to_string().find(security::key_id_of(stranger.key().public_key())),
+              std::string::npos);
+    EXPECT_NE(unknown.error().to_string().find(security::key_id_of(vendor.key().public_key())),
+              std::string::npos);
 
     // A second anchor is trusted, but a name belongs to the one that signed it first.
     site.trust(stranger);
@@ -265,7 +271,8 @@ TEST_F(ImportTest, WrongChunkRootIsRefused) {
     auto repository = *bundle::read_repository(files, medium);
     std::vector<security::Target> targets = security::parse_targets(*repository.targets)->targets;
     targets[0].custom.chunk_root = std::string(64, '0');
-    targets[0] = security::make_target(targets[0].path, targets[0].length, targets[0].sha256, targets[0].custom);
+    targets[0] =
+        security::make_target(targets[0].path, targets[0].length, targets[0].sha256, targets[0].custom);
     const security::MetadataHead head{9, clock.wall_now_us() + bundle::kReleaseLifeUs};
     ASSERT_TRUE(bundle::make_release(repository, targets, {head, head, head}, {&vendor.key()}));
     ASSERT_TRUE(bundle::write_repository(files, repository));
@@ -282,7 +289,8 @@ TEST_F(ImportTest, SignedButUnreadableIsRefused) {
         ContentHasher hasher;
         hasher.update(as_bytes(content));
         const auto digest = hasher.finish();
-        security::TargetCustom custom{"model", "raw", 1, std::string(security::layout_of(name)), "v3", "", "", digest.chunk_root};
+        security::TargetCustom custom{"model", "raw", 1,  std::string(security::layout_of(name)),
+                                      "v3",    "",    "", digest.chunk_root};
         const auto target = security::make_target({"raw", 1, name}, content.size(), digest.sha256, custom);
         const std::string path = medium + "/" + target.path.on_medium(digest.sha256);
         EXPECT_TRUE(make_directories(files, path.substr(0, path.rfind('/'))));
@@ -296,11 +304,14 @@ TEST_F(ImportTest, SignedButUnreadableIsRefused) {
         return medium;
     };
     using namespace std::string_view_literals;
-    for (const auto& [name, content] : {std::pair{"model.safetensors", "\x80\x02pickle"sv},
-                                        std::pair{"model.safetensors", "PK\x03\x04zip"sv},
-                                        std::pair{"README.md", "\x7f" "ELF and so on"sv},
-                                        std::pair{"model.gguf", "not gguf at all"sv},
-                                        std::pair{"config.json", "MZ"sv}, std::pair{"tokenizer.model", "text"sv}}) {
+    for (const auto& [name, content] :
+         {std::pair{"model.safetensors", "\x80\x02pickle"sv},
+          std::pair{"model.safetensors", "PK\x03\x04zip"sv},
+          std::pair{"README.md",
+                    "\x7f"
+                    "ELF and so on"sv},
+          std::pair{"model.gguf", "not gguf at all"sv}, std::pair{"config.json", "MZ"sv},
+          std::pair{"tokenizer.model", "text"sv}}) {
         expect_refused(site.import(sign_file(name, content)), Code::kUnsupported, "file_kind");
     }
     const auto unreadable = site.import(sign_file("config.json", "{\"model_type\": \"gpt2\"}"));
@@ -320,7 +331,8 @@ TEST_F(ImportTest, FollowsRootsAndForgetsDroppedKeys) {
     fs::copy(folder.at("next"), folder.at("bare"), fs::copy_options::recursive);
     fs::remove_all(folder.at("bare") + "/targets/models/demo");
 
-    // Another model moves the anchor to the new root: what the old key alone signed may not be loaded any more.
+    // Another model moves the anchor to the new root: what the old key alone signed may not be loaded any
+    // more.
     Vendor& same = vendor;
     const std::string elsewhere = same.sign("elsewhere", "other", 1);
     ASSERT_TRUE(site.import(elsewhere));
@@ -430,7 +442,8 @@ TEST_F(ImportTest, PassedDescriptorsAreCheckedLikeFiles) {
     EXPECT_TRUE(import_medium(*site.store, *adopted, options));
 }
 
-// Every call fails once, as an error and as a power cut: afterwards the old or the new version is there, whole.
+// Every call fails once, as an error and as a power cut: afterwards the old or the new version is there,
+// whole.
 TEST_F(ImportTest, EveryFailingCallLeavesOldOrNew) {
     site.serve(vendor.sign("one", "demo", 1), "demo", 1);
     const std::string medium = vendor.sign("two", "demo", 2, 2);

@@ -52,16 +52,18 @@ bool is_target_name(const std::string& name) {
     const std::size_t slash = whole.rfind('/');
     const std::string_view file = std::string_view(whole).substr(slash + 1);
     if (file.size() < 66 || file[64] != '.' || !is_hex64(file.substr(0, 64))) return false;
-    const std::string path = whole.substr(kTargets.size(), slash + 1 - kTargets.size()) + std::string(file.substr(65));
+    const std::string path =
+        whole.substr(kTargets.size(), slash + 1 - kTargets.size()) + std::string(file.substr(65));
     return security::parse_target_path(path).has_value();
 }
 
 // Regular, one link. Hard links could change a file under another name while it is read.
 Status check_open_file(int descriptor, const std::string& name) {
-    struct stat info{};
+    struct stat info {};
     if (::fstat(descriptor, &info) < 0) return fail(errno_error(errno, "cannot stat " + name));
     if (!S_ISREG(info.st_mode)) return refuse("link", name + " is not a regular file");
-    if (info.st_nlink > 1) return refuse("link", name + " is a hard link: another name leads to the same file");
+    if (info.st_nlink > 1)
+        return refuse("link", name + " is a hard link: another name leads to the same file");
     return {};
 }
 
@@ -102,13 +104,14 @@ Status open_below(const Folder& folder, const std::string& prefix, int depth, Op
     OSTAL_TRY(const auto names, folder.names());
     for (const std::string& name : names) {
         const std::string path = prefix + name;
-        const int fd = ::openat(folder.descriptor(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        const int fd =
+            ::openat(folder.descriptor(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
         if (fd < 0) {
             if (errno == ELOOP) return refuse("link", path + " is a symbolic link");
             if (errno == ENXIO) return refuse("link", path + " is not a regular file");
             return fail(errno_error(errno, "cannot open " + path));
         }
-        struct stat info{};
+        struct stat info {};
         if (::fstat(fd, &info) < 0) {
             const int error_number = errno;
             ::close(fd);
@@ -121,7 +124,8 @@ Status open_below(const Folder& folder, const std::string& prefix, int depth, Op
         }
         const Folder below(fd);
         if (!below.is_open()) return fail(errno_error(errno, "cannot list " + path));
-        if (depth + 1 >= kDeepest) return refuse("extra", "the folder " + path + " does not belong to a bundle");
+        if (depth + 1 >= kDeepest)
+            return refuse("extra", "the folder " + path + " does not belong to a bundle");
         OSTAL_TRYV(open_below(below, path + "/", depth + 1, out));
     }
     return {};
@@ -178,7 +182,8 @@ Status Medium::index_targets() {
         std::vector<File*>& pieces = targets_[whole];
         const bool follows = part < 0 ? pieces.empty() : static_cast<std::size_t>(part) == pieces.size();
         const bool mixes = part >= 0 && files_.contains(whole);
-        if (!follows || mixes) return refuse("extra", "the piece " + name + " does not follow the ones before it");
+        if (!follows || mixes)
+            return refuse("extra", "the piece " + name + " does not follow the ones before it");
         pieces.push_back(file.get());
     }
     return {};
@@ -208,12 +213,14 @@ Status read_pieces(const std::vector<File*>& pieces, std::uint64_t length,
             if (got == 0) break;
             offset += got;
             total += got;
-            if (total > length) return refuse("mismatch", "the file has more than its " + std::to_string(length) + " bytes");
+            if (total > length)
+                return refuse("mismatch", "the file has more than its " + std::to_string(length) + " bytes");
             OSTAL_TRYV(each(ByteSpan(buffer).first(got)));
         }
     }
     if (total != length) {
-        return refuse("mismatch", "the file has " + std::to_string(total) + " of its " + std::to_string(length) + " bytes");
+        return refuse("mismatch", "the file has " + std::to_string(total) + " of its " +
+                                      std::to_string(length) + " bytes");
     }
     return {};
 }

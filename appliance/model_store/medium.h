@@ -3,10 +3,10 @@
 // Files come from a folder (the inbox, a tool's argument) or as descriptors passed over a socket. Either way
 // they are regular files with one link, under names that a bundle may have and no others:
 //   metadata/<file>
-//   targets/models/<model>/<version>/<sha256>.<file>            or, in pieces that follow each other from 000,
-//   targets/models/<model>/<version>/<sha256>.<file>.part000 .part001 ...
-// Refused are symbolic and hard links, devices, sockets, folders anywhere else, names that differ in case alone
-// and more than kMaxFiles files. kIntegrity with reason "extra", "link" or "malformed" names the file.
+//   targets/models/<model>/<version>/<sha256>.<file>            or, in pieces that follow each other from
+//   000, targets/models/<model>/<version>/<sha256>.<file>.part000 .part001 ...
+// Refused are symbolic and hard links, devices, sockets, folders anywhere else, names that differ in case
+// alone and more than kMaxFiles files. kIntegrity with reason "extra", "link" or "malformed" names the file.
 #pragma once
 
 #include <cstdint>
@@ -53,7 +53,8 @@ private:
 };
 
 // Reads the pieces of one target one after the other, into buffers of 1 MiB. `each` gets every piece of bytes
-// in order; its error ends the reading. kIntegrity "mismatch" when there are more or fewer than `length` bytes.
+// in order; its error ends the reading. kIntegrity "mismatch" when there are more or fewer than `length`
+// bytes.
 Status read_pieces(const std::vector<File*>& pieces, std::uint64_t length,
                    const std::function<Status(ByteSpan)>& each);
 

@@ -28,7 +28,8 @@ Status ModelStore::State::recover() {
     bool rows_have_floors = false;
     {
         OSTAL_TRY(auto tx, seams.database.begin_read());
-        OSTAL_TRY(const auto count, (tx.query_one<std::int64_t>("SELECT count(*) FROM model_names WHERE floor > 0")));
+        OSTAL_TRY(const auto count,
+                  (tx.query_one<std::int64_t>("SELECT count(*) FROM model_names WHERE floor > 0")));
         rows_have_floors = std::get<0>(*count) > 0;
     }
     OSTAL_TRYV(load_floors(rows_have_floors));
@@ -118,10 +119,10 @@ Status ModelStore::State::settle_floors() {
         const security::Floor in_rows{row->floor, row->previous};
         const security::Floor in_file = file_floor(model_floor_name(name));
         if (in_rows == in_file) continue;
-        alarms.push_back("the floors of " + name + " disagree: the database says version " + std::to_string(in_rows.version) +
-                         " (previous: " + text_of(in_rows.previous) + "), the floor file says version " +
-                         std::to_string(in_file.version) + " (previous: " + text_of(in_file.previous) +
-                         "); the higher one holds");
+        alarms.push_back("the floors of " + name + " disagree: the database says version " +
+                         std::to_string(in_rows.version) + " (previous: " + text_of(in_rows.previous) +
+                         "), the floor file says version " + std::to_string(in_file.version) +
+                         " (previous: " + text_of(in_file.previous) + "); the higher one holds");
         // At equal floors the file's mark holds: it is authenticated.
         const security::Floor settled = in_rows.version > in_file.version ? in_rows : in_file;
         row->floor = settled.version;
@@ -137,21 +138,24 @@ Status ModelStore::State::settle_seen() {
     OSTAL_TRY(auto tx, seams.database.begin_write());
     security::Floors changed;
     for (const std::string& anchor : trust->anchors()) {
-        for (const MetadataRole role : {MetadataRole::kTimestamp, MetadataRole::kSnapshot, MetadataRole::kTargets}) {
+        for (const MetadataRole role :
+             {MetadataRole::kTimestamp, MetadataRole::kSnapshot, MetadataRole::kTargets}) {
             const std::string_view name = security::metadata_role_name(role);
-            OSTAL_TRY(const auto row, (tx.query_one<std::int64_t>("SELECT version FROM trust_seen WHERE anchor = ? AND role = ?",
-                                                                  {anchor, name})));
+            OSTAL_TRY(const auto row,
+                      (tx.query_one<std::int64_t>(
+                          "SELECT version FROM trust_seen WHERE anchor = ? AND role = ?", {anchor, name})));
             const std::uint64_t in_rows = row ? static_cast<std::uint64_t>(std::get<0>(*row)) : 0;
             const std::uint64_t in_file = file_floor(role_floor_name(anchor, role)).version;
             if (in_rows == in_file) continue;
-            alarms.push_back("the " + std::string(name) + " metadata seen of " + anchor + " disagrees: the database says " +
-                             std::to_string(in_rows) + ", the floor file " + std::to_string(in_file) +
-                             "; the higher one holds");
+            alarms.push_back("the " + std::string(name) + " metadata seen of " + anchor +
+                             " disagrees: the database says " + std::to_string(in_rows) +
+                             ", the floor file " + std::to_string(in_file) + "; the higher one holds");
             const std::uint64_t settled = std::max(in_rows, in_file);
             if (settled != in_rows) {
-                OSTAL_TRYV(tx.execute("INSERT INTO trust_seen(anchor, role, version, digest) VALUES (?, ?, ?, '') "
-                                      "ON CONFLICT (anchor, role) DO UPDATE SET version = excluded.version, digest = ''",
-                                      {anchor, name, static_cast<std::int64_t>(settled)}));
+                OSTAL_TRYV(tx.execute(
+                    "INSERT INTO trust_seen(anchor, role, version, digest) VALUES (?, ?, ?, '') "
+                    "ON CONFLICT (anchor, role) DO UPDATE SET version = excluded.version, digest = ''",
+                    {anchor, name, static_cast<std::int64_t>(settled)}));
             }
             changed[role_floor_name(anchor, role)] = {settled, std::nullopt};
         }
@@ -162,7 +166,8 @@ Status ModelStore::State::settle_seen() {
     return tx.commit();
 }
 
-// Versions whose files are in place but were not opened yet. One that does not open stays staged, with an alarm.
+// Versions whose files are in place but were not opened yet. One that does not open stays staged, with an
+// alarm.
 Status ModelStore::State::finish_staged() {
     std::vector<ModelVersion> staged;
     {

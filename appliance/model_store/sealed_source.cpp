@@ -17,11 +17,16 @@ tl::unexpected<Error> mismatch(const std::string& file, const std::string& what)
 Status check_header(const security::Target& target, const security::SealedHeader& header) {
     const auto hex = [](const security::Digest32& digest) { return to_hex(digest); };
     const std::string path = target.path.to_string();
-    if (header.plaintext_bytes != target.length) return mismatch(path, "the sealed file has another length than was signed");
-    if (hex(header.sha256) != target.sha256) return mismatch(path, "the sealed file has another digest than was signed");
-    if (hex(header.merkle_root) != target.custom.chunk_root) return mismatch(path, "the sealed file has another chunk root than was signed");
-    if (hex(header.target_sha256) != security::target_digest_hex(target)) return mismatch(path, "the sealed file belongs to another signed target");
-    if (hex(header.path_sha256) != hex(security::sha256(as_bytes(path)))) return mismatch(path, "the sealed file belongs to another path");
+    if (header.plaintext_bytes != target.length)
+        return mismatch(path, "the sealed file has another length than was signed");
+    if (hex(header.sha256) != target.sha256)
+        return mismatch(path, "the sealed file has another digest than was signed");
+    if (hex(header.merkle_root) != target.custom.chunk_root)
+        return mismatch(path, "the sealed file has another chunk root than was signed");
+    if (hex(header.target_sha256) != security::target_digest_hex(target))
+        return mismatch(path, "the sealed file belongs to another signed target");
+    if (hex(header.path_sha256) != hex(security::sha256(as_bytes(path))))
+        return mismatch(path, "the sealed file belongs to another path");
     return {};
 }
 
@@ -30,10 +35,12 @@ Status check_folder(Files& files, const std::string& folder, const security::Mod
                     const std::vector<std::string>& also) {
     OSTAL_TRY(const auto names, files.list_directory(folder));
     for (const std::string& name : names) {
-        const bool sealed = std::any_of(manifest.files.begin(), manifest.files.end(),
-                                        [&](const security::Target& target) { return sealed_name(target.path.file) == name; });
+        const bool sealed = std::any_of(
+            manifest.files.begin(), manifest.files.end(),
+            [&](const security::Target& target) { return sealed_name(target.path.file) == name; });
         if (!sealed && std::find(also.begin(), also.end(), name) == also.end()) {
-            return fail(Error(Code::kIntegrity, folder + " holds " + name + ", which no signed target names").because("extra"));
+            return fail(Error(Code::kIntegrity, folder + " holds " + name + ", which no signed target names")
+                            .because("extra"));
         }
     }
     return {};
@@ -41,7 +48,9 @@ Status check_folder(Files& files, const std::string& folder, const security::Mod
 
 }  // namespace
 
-std::string model_key_owner(const security::TargetPath& path) { return "tenant/default/model/" + path.to_string(); }
+std::string model_key_owner(const security::TargetPath& path) {
+    return "tenant/default/model/" + path.to_string();
+}
 
 std::string sealed_name(const std::string& file) { return file + ".ostw"; }
 
@@ -54,7 +63,8 @@ SealedSource::SealedSource(std::unique_ptr<State> state) : state_(std::move(stat
 SealedSource::~SealedSource() = default;
 
 Result<std::unique_ptr<SealedSource>> SealedSource::open(Files& files, const security::Keyring& keyring,
-                                                         const std::string& folder, const security::ModelManifest& manifest,
+                                                         const std::string& folder,
+                                                         const security::ModelManifest& manifest,
                                                          const std::vector<std::string>& also) {
     OSTAL_TRYV(check_folder(files, folder, manifest, also));
     auto state = std::make_unique<State>();
@@ -74,7 +84,8 @@ Result<std::unique_ptr<SealedSource>> SealedSource::open(Files& files, const sec
         state->files.push_back({target.path.file, target.length});
         state->readers.emplace(target.path.file, std::move(*reader));
     }
-    std::sort(state->files.begin(), state->files.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+    std::sort(state->files.begin(), state->files.end(),
+              [](const auto& a, const auto& b) { return a.name < b.name; });
     return std::unique_ptr<SealedSource>(new SealedSource(std::move(state)));
 }
 
@@ -82,7 +93,8 @@ const std::vector<engine::SourceFile>& SealedSource::files() const { return stat
 
 Status SealedSource::read(std::string_view name, std::uint64_t offset, MutableByteSpan out) const {
     const auto it = state_->readers.find(name);
-    if (it == state_->readers.end()) return fail(Code::kNotFound, "the model has no file " + std::string(name));
+    if (it == state_->readers.end())
+        return fail(Code::kNotFound, "the model has no file " + std::string(name));
     return it->second->read(offset, out);
 }
 

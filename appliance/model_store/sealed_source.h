@@ -19,9 +19,9 @@ std::string sealed_name(const std::string& file);
 
 class SealedSource final : public engine::WeightSource {
 public:
-    // Opens every file of the manifest below `folder` and compares each header with its signed target: length,
-    // digest, chunk root, target object, path. Nothing else may lie there but the sealed files and `also`.
-    // kIntegrity names the file; kUnavailable while the keyring is sealed.
+    // Opens every file of the manifest below `folder` and compares each header with its signed target:
+    // length, digest, chunk root, target object, path. Nothing else may lie there but the sealed files and
+    // `also`. kIntegrity names the file; kUnavailable while the keyring is sealed.
     static Result<std::unique_ptr<SealedSource>> open(Files& files, const security::Keyring& keyring,
                                                       const std::string& folder,
                                                       const security::ModelManifest& manifest,

@@ -26,7 +26,8 @@ std::vector<security::Id> counting(const ModelVersion& version, std::int64_t now
 }
 
 Result<std::set<security::Id>> file_keys(security::Transaction& tx, const security::Id& version) {
-    OSTAL_TRY(const auto rows, (tx.query<security::Id>("SELECT dek_id FROM model_files WHERE version_id = ?", {version})));
+    OSTAL_TRY(const auto rows,
+              (tx.query<security::Id>("SELECT dek_id FROM model_files WHERE version_id = ?", {version})));
     std::set<security::Id> out;
     for (const auto& [id] : rows) out.insert(id);
     return out;
@@ -132,18 +133,21 @@ Result<ModelVersion> ModelStore::approve(const std::string& model, std::uint64_t
     OSTAL_TRY(auto tx, state_->seams.database.begin_write());
     OSTAL_TRY(ModelVersion found, read_version(tx, model, version));
     if (found.state != VersionState::kVerified) {
-        return conflict(name_of(found) + " is " + std::string(version_state_name(found.state)) + ", only a verified version is approved");
+        return conflict(name_of(found) + " is " + std::string(version_state_name(found.state)) +
+                        ", only a verified version is approved");
     }
     if (found.manifest_sha256 != manifest_sha256) {
-        return conflict(name_of(found) + " has the manifest " + found.manifest_sha256 + ", not the one that was to be approved");
+        return conflict(name_of(found) + " has the manifest " + found.manifest_sha256 +
+                        ", not the one that was to be approved");
     }
     if (required > 1 && approver == found.imported_by) {
         return fail(Code::kPermissionDenied, "who imported " + name_of(found) + " cannot approve it");
     }
-    OSTAL_TRYV(tx.execute("INSERT INTO model_approvals(version_id, approver, approved_us, manifest_sha256) "
-                          "VALUES (?, ?, ?, ?) ON CONFLICT (version_id, approver) DO UPDATE SET "
-                          "approved_us = excluded.approved_us, manifest_sha256 = excluded.manifest_sha256",
-                          {found.id, approver, now, manifest_sha256}));
+    OSTAL_TRYV(
+        tx.execute("INSERT INTO model_approvals(version_id, approver, approved_us, manifest_sha256) "
+                   "VALUES (?, ?, ?, ?) ON CONFLICT (version_id, approver) DO UPDATE SET "
+                   "approved_us = excluded.approved_us, manifest_sha256 = excluded.manifest_sha256",
+                   {found.id, approver, now, manifest_sha256}));
     OSTAL_TRY(found, read_version(tx, model, version));
     if (counting(found, now).size() >= static_cast<std::size_t>(std::max(1, required))) {
         OSTAL_TRYV(write_state(tx, found.id, VersionState::kApproved));
@@ -162,7 +166,8 @@ Status ModelStore::retire(const std::string& model, std::uint64_t version) {
         OSTAL_TRY(auto tx, state_->seams.database.begin_write());
         OSTAL_TRY(const ModelVersion found, read_version(tx, model, version));
         OSTAL_TRY(const auto row, read_name(tx, model));
-        if (row->serving == version) return conflict(name_of(found) + " serves: activate another version first");
+        if (row->serving == version)
+            return conflict(name_of(found) + " serves: activate another version first");
         if (row->previous == version) return conflict(name_of(found) + " is kept for rollback");
         OSTAL_TRY(keys, file_keys(tx, found.id));
         OSTAL_TRYV(write_state(tx, found.id, VersionState::kRetired));

@@ -4,17 +4,18 @@
 //         keystore/trust/<anchor>/<N>.root.json; keystore/floor; staging/ while something is imported.
 // Tables: model_name, model_version, model_file, model_approval, trust_seen (db/ostal.db).
 //
-// States: staged (files in place) -> verified (opened and compared with the signed manifest) -> approved (by as
-// many persons as are asked for) -> active (chosen to serve, on trial) -> confirmed (passed its health gate),
-// and retired. A trial that fails makes the version approved again. For each name one version serves, and one
-// may be marked `previous`: the one that served before, kept for rollback.
+// States: staged (files in place) -> verified (opened and compared with the signed manifest) -> approved (by
+// as many persons as are asked for) -> active (chosen to serve, on trial) -> confirmed (passed its health
+// gate), and retired. A trial that fails makes the version approved again. For each name one version serves,
+// and one may be marked `previous`: the one that served before, kept for rollback.
 //
-// Floor of a name: the highest version ever confirmed, in ostal.db and, MACed, in keystore/floor. Loadable are
-// the versions at or above it, and `previous` where both places agree on it. State and mark change in one
+// Floor of a name: the highest version ever confirmed, in ostal.db and, MACed, in keystore/floor. Loadable
+// are the versions at or above it, and `previous` where both places agree on it. State and mark change in one
 // transaction.
 //
-// Every step is durable when it returns and may be repeated. A step that was cut off by a crash is finished or
-// undone by open(): staging is swept, folders without a row are removed, a trial that was running is given up.
+// Every step is durable when it returns and may be repeated. A step that was cut off by a crash is finished
+// or undone by open(): staging is swept, folders without a row are removed, a trial that was running is given
+// up.
 #pragma once
 
 #include <cstdint>
@@ -116,22 +117,25 @@ public:
     // Data keys that rows name: with those of other tables, what a sweep of orphans must keep.
     Result<std::set<security::Id>> data_keys() const;
 
-    // A person approves exactly the manifest with this digest. At `required` distinct persons within 24 hours the
-    // version is approved; the importer does not count when two are required. kConflict in another state than
-    // verified or for another digest; kPermissionDenied for the importer.
-    Result<ModelVersion> approve(const std::string& model, std::uint64_t version, const std::string& manifest_sha256,
-                                 const security::Id& approver, int required);
+    // A person approves exactly the manifest with this digest. At `required` distinct persons within 24 hours
+    // the version is approved; the importer does not count when two are required. kConflict in another state
+    // than verified or for another digest; kPermissionDenied for the importer.
+    Result<ModelVersion> approve(const std::string& model, std::uint64_t version,
+                                 const std::string& manifest_sha256, const security::Id& approver,
+                                 int required);
 
-    // Makes an approved version serve: active, then the gate, then confirmed (which raises the floor). When the
-    // gate fails the version that served before serves again and the gate's error comes back. The gate runs
-    // outside of any transaction. kConflict: not approved (or already serving); kIntegrity "below_floor" names
-    // both versions; with two required approvals kPermissionDenied for one of the approvers.
+    // Makes an approved version serve: active, then the gate, then confirmed (which raises the floor). When
+    // the gate fails the version that served before serves again and the gate's error comes back. The gate
+    // runs outside of any transaction. kConflict: not approved (or already serving); kIntegrity "below_floor"
+    // names both versions; with two required approvals kPermissionDenied for one of the approvers.
     Result<ModelVersion> activate(const std::string& model, std::uint64_t version, const security::Id& actor,
                                   int required, const HealthGate& gate);
-    // Makes `previous` serve again, through the gate. The version that served becomes approved. kConflict when
-    // there is none or it serves already.
-    Result<ModelVersion> rollback(const std::string& model, const security::Id& actor, const HealthGate& gate);
-    // Ends a version for good: its keys are erased, then its files. kConflict for one that serves or is previous.
+    // Makes `previous` serve again, through the gate. The version that served becomes approved. kConflict
+    // when there is none or it serves already.
+    Result<ModelVersion> rollback(const std::string& model, const security::Id& actor,
+                                  const HealthGate& gate);
+    // Ends a version for good: its keys are erased, then its files. kConflict for one that serves or is
+    // previous.
     Status retire(const std::string& model, std::uint64_t version);
 
     // For a load: signatures against the newest trusted root, floor, headers against the signed manifest.
@@ -152,12 +156,15 @@ public:
     enum class Admission { kNew, kAgain, kNotNeeded };
     // Whether a listed version is to be sealed, is here already with the same manifest, or (no files on the
     // medium) does not concern us. kIntegrity "below_floor"; kConflict "other_anchor", "other_content".
-    Result<Admission> judge(const std::string& anchor, const security::ModelManifest& manifest, bool has_files) const;
+    Result<Admission> judge(const std::string& anchor, const security::ModelManifest& manifest,
+                            bool has_files) const;
     // Records what was seen and follows the medium's roots, durably, one root at a time.
     Status follow(const AnchoredRepository& verified, const security::MetadataFiles& files);
     // Moves a folder of sealed files to its place and makes the version known: staged, then verified.
-    Status admit(const std::string& anchor, const security::ModelManifest& manifest, const std::string& sealed_folder,
-                 const std::vector<std::pair<std::string, security::Id>>& file_keys, const security::Id& imported_by);
+    Status admit(const std::string& anchor, const security::ModelManifest& manifest,
+                 const std::string& sealed_folder,
+                 const std::vector<std::pair<std::string, security::Id>>& file_keys,
+                 const security::Id& imported_by);
     // Replaces the metadata that admitted a version by newer metadata that lists the same.
     Status readmit(const security::ModelManifest& manifest, ByteSpan admission);
 

@@ -42,7 +42,11 @@ private:
 class Vendor {
 public:
     Vendor(PosixFiles& files, const Clock& clock, const TestFolder& folder, const std::string& name)
-        : files_(files), clock_(clock), folder_(folder), name_(name), random_(std::hash<std::string>{}(name)),
+        : files_(files),
+          clock_(clock),
+          folder_(folder),
+          name_(name),
+          random_(std::hash<std::string>{}(name)),
           key_(security::Ed25519PrivateKey::generate(random_)) {
         bundle::RootOptions options;
         options.keys = {&key_};
@@ -120,18 +124,23 @@ inline security::Id person(std::uint8_t number) {
     return id;
 }
 inline Status healthy(const std::string&, std::uint64_t) { return {}; }
-inline Status broken(const std::string&, std::uint64_t) { return fail(Code::kInternal, "the model answers nonsense"); }
+inline Status broken(const std::string&, std::uint64_t) {
+    return fail(Code::kInternal, "the model answers nonsense");
+}
 
 // An appliance's state folder, with its keystore, database and store.
 class Site {
 public:
-    Site(PosixFiles& files, const Clock& clock, const std::string& folder) : files_(files), clock_(clock), folder_(folder) {
-        for (const std::string name : {"", "/db", "/keystore", "/trust.d"}) fs::create_directory(folder + name);
+    Site(PosixFiles& files, const Clock& clock, const std::string& folder)
+        : files_(files), clock_(clock), folder_(folder) {
+        for (const std::string name : {"", "/db", "/keystore", "/trust.d"})
+            fs::create_directory(folder + name);
         keyring = *security::Keyring::create({files, clock, random_}, folder, slot(), "test");
         open_database();
     }
     void trust(const Vendor& vendor) {
-        ASSERT_TRUE(replace_file(files_, folder_ + "/trust.d/" + vendor.name() + ".root.json", vendor.root()));
+        ASSERT_TRUE(
+            replace_file(files_, folder_ + "/trust.d/" + vendor.name() + ".root.json", vendor.root()));
     }
     // Opens the store again, as after a start; through `files` when given.
     ModelStore& open(Files* files = nullptr) {
@@ -142,11 +151,19 @@ public:
         return *store;
     }
     ModelStoreSeams seams(Files* files = nullptr) {
-        return {files != nullptr ? *files : files_, clock_, random_, log_, *database, *keyring, folder_, folder_ + "/trust.d"};
+        return {files != nullptr ? *files : files_,
+                clock_,
+                random_,
+                log_,
+                *database,
+                *keyring,
+                folder_,
+                folder_ + "/trust.d"};
     }
     void open_database() {
         database.reset();
-        database = *security::Database::open(files_, clock_, {folder_ + "/db/ostal.db", security::ostal_migrations(), "", 5000});
+        database = *security::Database::open(
+            files_, clock_, {folder_ + "/db/ostal.db", security::ostal_migrations(), "", 5000});
     }
     Result<ImportReport> import(const std::string& medium, const ImportOptions& given = {}) {
         ImportOptions options = given;
@@ -173,7 +190,9 @@ public:
         EXPECT_TRUE(found);
         return found && *found ? (*found)->version : 0;
     }
-    VersionState state(const std::string& model, std::uint64_t version) { return store->get(model, version)->state; }
+    VersionState state(const std::string& model, std::uint64_t version) {
+        return store->get(model, version)->state;
+    }
     const std::string& folder() const { return folder_; }
 
     std::unique_ptr<security::Keyring> keyring;

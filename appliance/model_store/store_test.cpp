@@ -10,7 +10,8 @@ struct StoreTest : ModelStoreTest {
     // Imports versions 1 to `count` of "demo", each with weights of its own.
     void import_versions(std::uint64_t count) {
         for (std::uint64_t version = 1; version <= count; ++version) {
-            const auto imported = site.import(vendor.sign("medium-" + std::to_string(version), "demo", version, version));
+            const auto imported =
+                site.import(vendor.sign("medium-" + std::to_string(version), "demo", version, version));
             ASSERT_TRUE(imported) << imported.error().to_string();
         }
     }
@@ -38,15 +39,17 @@ TEST_F(StoreTest, OnePersonsSite) {
     EXPECT_EQ(version(1).state, VersionState::kVerified);
     EXPECT_EQ(site.store->open_version("demo", 1).error().code(), Code::kConflict) << "not approved";
     EXPECT_EQ(site.store->activate("demo", 1, person(1), 1, healthy).error().code(), Code::kConflict);
-    ASSERT_TRUE(site.store->approve("demo", 1, version(1).manifest_sha256, person(1), 1)) << "importer and approver are one";
+    ASSERT_TRUE(site.store->approve("demo", 1, version(1).manifest_sha256, person(1), 1))
+        << "importer and approver are one";
     EXPECT_EQ(version(1).state, VersionState::kApproved);
     EXPECT_EQ(site.serving("demo"), 0U);
     bool was_active = false;
-    ASSERT_TRUE(site.store->activate("demo", 1, person(1), 1, [&](const std::string& model, std::uint64_t number) -> Status {
-        was_active = site.store->get(model, number)->state == VersionState::kActive;
-        EXPECT_TRUE(site.store->open_version(model, number)) << "the gate loads it";
-        return {};
-    }));
+    ASSERT_TRUE(site.store->activate(
+        "demo", 1, person(1), 1, [&](const std::string& model, std::uint64_t number) -> Status {
+            was_active = site.store->get(model, number)->state == VersionState::kActive;
+            EXPECT_TRUE(site.store->open_version(model, number)) << "the gate loads it";
+            return {};
+        }));
     EXPECT_TRUE(was_active);
     EXPECT_EQ(version(1).state, VersionState::kConfirmed);
     EXPECT_TRUE(version(1).is_serving);
@@ -57,15 +60,18 @@ TEST_F(StoreTest, OnePersonsSite) {
 TEST_F(StoreTest, FourEyes) {
     import_versions(1);
     const std::string manifest = version(1).manifest_sha256;
-    EXPECT_EQ(site.store->approve("demo", 1, manifest, person(1), 2).error().code(), Code::kPermissionDenied) << "imported it";
-    EXPECT_EQ(site.store->approve("demo", 1, std::string(64, '0'), person(2), 2).error().code(), Code::kConflict);
+    EXPECT_EQ(site.store->approve("demo", 1, manifest, person(1), 2).error().code(), Code::kPermissionDenied)
+        << "imported it";
+    EXPECT_EQ(site.store->approve("demo", 1, std::string(64, '0'), person(2), 2).error().code(),
+              Code::kConflict);
     ASSERT_TRUE(site.store->approve("demo", 1, manifest, person(2), 2));
     ASSERT_TRUE(site.store->approve("demo", 1, manifest, person(2), 2));
     EXPECT_EQ(version(1).state, VersionState::kVerified) << "one person twice is one person";
     EXPECT_EQ(version(1).approvals.size(), 1U);
     ASSERT_TRUE(site.store->approve("demo", 1, manifest, person(3), 2));
     EXPECT_EQ(version(1).state, VersionState::kApproved);
-    EXPECT_EQ(site.store->approve("demo", 1, manifest, person(4), 2).error().code(), Code::kConflict) << "approved already";
+    EXPECT_EQ(site.store->approve("demo", 1, manifest, person(4), 2).error().code(), Code::kConflict)
+        << "approved already";
     EXPECT_EQ(site.store->activate("demo", 1, person(3), 2, healthy).error().code(), Code::kPermissionDenied);
     EXPECT_TRUE(site.store->activate("demo", 1, person(1), 2, healthy));
     EXPECT_EQ(site.store->approve("demo", 9, manifest, person(2), 2).error().code(), Code::kNotFound);
@@ -125,7 +131,8 @@ TEST_F(StoreTest, FloorAndPreviousDecideWhatLoads) {
 TEST_F(StoreTest, RollsBackOnceAndForthAgain) {
     import_versions(3);
     activate(1);
-    EXPECT_EQ(site.store->rollback("demo", person(1), healthy).error().code(), Code::kConflict) << "nothing before it";
+    EXPECT_EQ(site.store->rollback("demo", person(1), healthy).error().code(), Code::kConflict)
+        << "nothing before it";
     activate(2);
     EXPECT_FALSE(site.store->rollback("demo", person(1), broken));
     EXPECT_EQ(site.serving("demo"), 2U);
@@ -169,12 +176,13 @@ TEST_F(StoreTest, RetireErasesKeysAndFiles) {
 TEST_F(StoreTest, ChangesOfOneNameDoNotOverlap) {
     import_versions(1);
     ASSERT_TRUE(site.approve("demo", 1));
-    ASSERT_TRUE(site.store->activate("demo", 1, person(1), 1, [&](const std::string&, std::uint64_t) -> Status {
-        EXPECT_EQ(site.store->retire("demo", 1).error().code(), Code::kConflict);
-        EXPECT_EQ(site.store->rollback("demo", person(1), healthy).error().code(), Code::kConflict);
-        EXPECT_EQ(site.store->list()->size(), 1U) << "reading goes on";
-        return {};
-    }));
+    ASSERT_TRUE(
+        site.store->activate("demo", 1, person(1), 1, [&](const std::string&, std::uint64_t) -> Status {
+            EXPECT_EQ(site.store->retire("demo", 1).error().code(), Code::kConflict);
+            EXPECT_EQ(site.store->rollback("demo", person(1), healthy).error().code(), Code::kConflict);
+            EXPECT_EQ(site.store->list()->size(), 1U) << "reading goes on";
+            return {};
+        }));
 }
 
 TEST_F(StoreTest, ATrialCutOffByACrashIsGivenUp) {
@@ -189,8 +197,8 @@ TEST_F(StoreTest, ATrialCutOffByACrashIsGivenUp) {
     EXPECT_EQ(version(2).state, VersionState::kApproved);
 }
 
-// The floor file is written before the row, and every call of that fails once; the version before serves, or the
-// new one does and has raised both floors.
+// The floor file is written before the row, and every call of that fails once; the version before serves, or
+// the new one does and has raised both floors.
 TEST_F(StoreTest, ActivationIsOldOrNewAtEveryFailingCall) {
     std::uint64_t newest = 1;
     const auto import_next = [&] {
@@ -364,7 +372,9 @@ TEST_F(StoreTest, VerifyReportsProgressAndStops) {
         return true;
     }));
     EXPECT_EQ(last, version(1).total_bytes);
-    EXPECT_EQ(site.store->verify_version("demo", 1, [](std::uint64_t, std::uint64_t) { return false; }).error().code(),
+    EXPECT_EQ(site.store->verify_version("demo", 1, [](std::uint64_t, std::uint64_t) { return false; })
+                  .error()
+                  .code(),
               Code::kCancelled);
 }
 

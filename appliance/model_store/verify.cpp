@@ -2,9 +2,9 @@
 
 #include <unistd.h>
 
+#include <sys/stat.h>
 #include <algorithm>
 #include <cerrno>
-#include <sys/stat.h>
 
 #include "engine/io/model_files.h"
 #include "security/crypto/ed25519.h"
@@ -35,7 +35,7 @@ Status read_at(int descriptor, const std::string& name, std::uint64_t offset, Mu
 }
 
 Result<std::uint64_t> size_of(int descriptor, const std::string& name) {
-    struct stat info{};
+    struct stat info {};
     if (::fstat(descriptor, &info) < 0) return fail(errno_error(errno, "cannot stat " + name));
     if (!S_ISREG(info.st_mode)) return fail(Code::kIntegrity, name + " is not a regular file");
     return static_cast<std::uint64_t>(info.st_size);
@@ -76,8 +76,9 @@ private:
 
 json::Value to_json(const security::SeenVersions& seen) {
     json::Object out;
-    for (const auto& [name, role] : {std::pair{"timestamp", &seen.timestamp}, std::pair{"snapshot", &seen.snapshot},
-                                     std::pair{"targets", &seen.targets}}) {
+    for (const auto& [name, role] :
+         {std::pair{"timestamp", &seen.timestamp}, std::pair{"snapshot", &seen.snapshot},
+          std::pair{"targets", &seen.targets}}) {
         out.append(name, json::Object{{"version", json::Value(role->version)}, {"digest", role->digest}});
     }
     return out;
@@ -85,8 +86,9 @@ json::Value to_json(const security::SeenVersions& seen) {
 
 Result<security::SeenVersions> seen_from_json(const json::Object& object) {
     security::SeenVersions out;
-    for (const auto& [name, role] : {std::pair{"timestamp", &out.timestamp}, std::pair{"snapshot", &out.snapshot},
-                                     std::pair{"targets", &out.targets}}) {
+    for (const auto& [name, role] :
+         {std::pair{"timestamp", &out.timestamp}, std::pair{"snapshot", &out.snapshot},
+          std::pair{"targets", &out.targets}}) {
         OSTAL_TRY(const json::Object* entry, json::object_member(object, name));
         OSTAL_TRY(const std::int64_t version, json::int_member(*entry, "version"));
         role->version = static_cast<std::uint64_t>(version);
@@ -170,7 +172,8 @@ Result<json::Value> metadata_job(const json::Object& request, const std::vector<
     for (const StagedFile& file : files) {
         OSTAL_TRY(const std::uint64_t size, size_of(file.descriptor, file.name));
         if (size > security::kMaxMetadataBytes) {
-            return fail(Error(Code::kIntegrity, "metadata/" + file.name + " is too large").because("too_large"));
+            return fail(
+                Error(Code::kIntegrity, "metadata/" + file.name + " is too large").because("too_large"));
         }
         Bytes content(static_cast<std::size_t>(size));
         OSTAL_TRYV(read_at(file.descriptor, file.name, 0, content));
@@ -202,7 +205,8 @@ Result<json::Value> run_job(const std::string& request_text, std::span<const int
     return bad_request("no such job");
 }
 
-Result<json::Value> ask(const VerifyRunner& runner, json::Value request_value, const std::vector<StagedFile>& files) {
+Result<json::Value> ask(const VerifyRunner& runner, json::Value request_value,
+                        const std::vector<StagedFile>& files) {
     json::Object request = request_value.as_object();
     json::Array names;
     std::vector<int> descriptors;
@@ -267,7 +271,8 @@ Result<AnchoredRepository> verify_metadata(const TrustView& trust, const securit
     out.anchor = anchor->name;
     out.trusted = anchor->roots.back();
     OSTAL_TRY(out.repository,
-              security::verify_repository(out.trusted, seen == trust.seen.end() ? security::SeenVersions{} : seen->second,
+              security::verify_repository(out.trusted,
+                                          seen == trust.seen.end() ? security::SeenVersions{} : seen->second,
                                           files, trust.now_us));
     return out;
 }
@@ -277,8 +282,8 @@ VerifiedBundle describe(const AnchoredRepository& verified) {
     out.anchor = verified.anchor;
     out.root_version = verified.repository.root.metadata.version;
     for (const security::ModelManifest& manifest : security::manifests_of(verified.repository.targets)) {
-        out.versions.push_back({manifest.model, manifest.version, manifest.digest_hex(), manifest.files.size(),
-                                manifest.total_bytes()});
+        out.versions.push_back({manifest.model, manifest.version, manifest.digest_hex(),
+                                manifest.files.size(), manifest.total_bytes()});
     }
     return out;
 }

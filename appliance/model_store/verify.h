@@ -1,13 +1,15 @@
 // The jobs of a verify worker: the only code that parses what a medium holds before it is known to be signed.
 //
 // A job is a request (JSON text) and open descriptors, and answers with JSON text, so that it can cross the
-// zygote's socket (security/sandbox/zygote.h). It reads descriptors and memory and does nothing else. The tools
-// run the same jobs in their own process (`run_in_process`).
+// zygote's socket (security/sandbox/zygote.h). It reads descriptors and memory and does nothing else. The
+// tools run the same jobs in their own process (`run_in_process`).
 //
-//   metadata: descriptors of the files of metadata/. Verifies them from the trusted roots and the versions seen
+//   metadata: descriptors of the files of metadata/. Verifies them from the trusted roots and the versions
+//   seen
 //             (both in the request) and says whose medium it is and what it lists.
 //   model:    descriptors of all files of one version, their digests already right. Checks the first bytes of
-//             each (no pickle, zip, program ... under an allowed name) and that the engine can read the model.
+//             each (no pickle, zip, program ... under an allowed name) and that the engine can read the
+//             model.
 //
 // The daemon does not rely on a worker's word for what is signed: it verifies the signatures again itself. A
 // worker that was taken over can refuse, or let pass what the daemon refuses next.
@@ -54,7 +56,8 @@ struct VerifiedBundle {
 json::Value to_json(const VerifiedBundle& bundle);
 Result<VerifiedBundle> bundle_from_json(const json::Value& value);
 
-// The proof itself, in this process: the anchor's name and everything verify_repository found. Errors as there.
+// The proof itself, in this process: the anchor's name and everything verify_repository found. Errors as
+// there.
 struct AnchoredRepository {
     std::string anchor;
     security::Root trusted;  // the root that was trusted before
@@ -63,9 +66,10 @@ struct AnchoredRepository {
 Result<AnchoredRepository> verify_metadata(const TrustView& trust, const security::MetadataFiles& files);
 VerifiedBundle describe(const AnchoredRepository& verified);
 
-// Runs a job and returns its answer, or the error that it answered with. Zygote::run bound to a time limit, or
-// run_in_process.
-using VerifyRunner = std::function<Result<std::string>(const std::string& request, std::span<const int> descriptors)>;
+// Runs a job and returns its answer, or the error that it answered with. Zygote::run bound to a time limit,
+// or run_in_process.
+using VerifyRunner =
+    std::function<Result<std::string>(const std::string& request, std::span<const int> descriptors)>;
 
 // In the worker. Never fails: an error is an answer too.
 std::string run_verify_job(const std::string& request, std::span<const int> descriptors);
@@ -83,8 +87,8 @@ Result<VerifiedBundle> ask_metadata(const VerifyRunner& runner, const TrustView&
                                     const std::vector<StagedFile>& metadata);
 Status ask_model(const VerifyRunner& runner, const std::vector<StagedFile>& files);
 
-// The first bytes of a file fit its name's layout and are no format that models must not have. `head` holds the
-// first 512 bytes (or all). kUnsupported "file_kind" names the file and what it is.
+// The first bytes of a file fit its name's layout and are no format that models must not have. `head` holds
+// the first 512 bytes (or all). kUnsupported "file_kind" names the file and what it is.
 Status check_file_kind(std::string_view name, ByteSpan head);
 
 }  // namespace ostal

@@ -29,15 +29,16 @@ TEST_F(WorkerTest, ImportsThroughAConfinedWorker) {
 
 TEST_F(WorkerTest, RefusalsCrossTheSocketWithCodeAndReason) {
     Vendor stranger(files, clock, folder, "stranger");
-    expect_refused(site.import(stranger.sign("medium", "demo", 1), options()), Code::kIntegrity, "unknown_key");
+    expect_refused(site.import(stranger.sign("medium", "demo", 1), options()), Code::kIntegrity,
+                   "unknown_key");
     clock.advance_us(400 * 86'400'000'000LL);
     expect_refused(site.import(folder.at("medium"), options()), Code::kIntegrity, "unknown_key");
 }
 
 TEST(VerifyJobs, AnswerEveryRequest) {
-    for (const std::string request : {"", "{}", "[]", R"({"job":"bake","files":[]})", R"({"job":"metadata","files":["a"]})",
-                                      R"({"job":"metadata","files":[],"now_us":0,"anchors":[{}]})",
-                                      R"({"job":"model","files":[]})"}) {
+    for (const std::string request :
+         {"", "{}", "[]", R"({"job":"bake","files":[]})", R"({"job":"metadata","files":["a"]})",
+          R"({"job":"metadata","files":[],"now_us":0,"anchors":[{}]})", R"({"job":"model","files":[]})"}) {
         const auto answer = json::parse(run_verify_job(request, {}));
         ASSERT_TRUE(answer) << request;
         EXPECT_NE(answer->find("error"), nullptr) << request;
@@ -60,10 +61,11 @@ TEST(FileKind, KnowsWhatAModelIsMadeOf) {
     EXPECT_TRUE(check_file_kind("tokenizer.model", as_bytes("\x0a\x0e")));
     EXPECT_TRUE(check_file_kind("LICENSE", as_bytes("free")));
     EXPECT_TRUE(check_file_kind("notes.txt", {}));
-    for (const auto& [name, head] : {std::pair{"model.safetensors"sv, ""sv}, std::pair{"model.gguf"sv, "GGML"sv},
-                                     std::pair{"config.json"sv, ""sv}, std::pair{"config.json"sv, "a: yaml"sv},
-                                     std::pair{"notes.txt"sv, "a\0b"sv}, std::pair{"weights.bin"sv, "{}"sv},
-                                     std::pair{"notes.txt"sv, "\x80\x04\x95"sv}, std::pair{"README"sv, "PK\x03\x04"sv}}) {
+    for (const auto& [name, head] :
+         {std::pair{"model.safetensors"sv, ""sv}, std::pair{"model.gguf"sv, "GGML"sv},
+          std::pair{"config.json"sv, ""sv}, std::pair{"config.json"sv, "a: yaml"sv},
+          std::pair{"notes.txt"sv, "a\0b"sv}, std::pair{"weights.bin"sv, "{}"sv},
+          std::pair{"notes.txt"sv, "\x80\x04\x95"sv}, std::pair{"README"sv, "PK\x03\x04"sv}}) {
         const auto refused = check_file_kind(name, as_bytes(head));
         ASSERT_FALSE(refused) << name;
         EXPECT_EQ(refused.error().reason(), "file_kind");

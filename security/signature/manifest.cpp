@@ -31,7 +31,8 @@ Result<T> checked(Result<T> result) {
 }
 
 // One object whose members are all known, extensions ("x-...") aside.
-Status only_members(const json::Object& object, std::string_view where, std::initializer_list<std::string_view> known) {
+Status only_members(const json::Object& object, std::string_view where,
+                    std::initializer_list<std::string_view> known) {
     for (const auto& [name, value] : object) {
         if (name.starts_with("x-")) continue;
         if (std::find(known.begin(), known.end(), name) == known.end()) {
@@ -51,7 +52,8 @@ bool is_hex(std::string_view text, std::size_t digits) {
 Result<std::string> hex_member(const json::Object& object, std::string_view key, std::size_t digits) {
     OSTAL_TRY(std::string text, checked(json::string_member(object, key)));
     if (!is_hex(text, digits)) {
-        return malformed(std::string(key) + ": expected " + std::to_string(digits) + " lower-case hex digits");
+        return malformed(std::string(key) + ": expected " + std::to_string(digits) +
+                         " lower-case hex digits");
     }
     return text;
 }
@@ -135,7 +137,8 @@ Result<Envelope> parse_envelope(ByteSpan bytes) {
     OSTAL_TRY(const json::Object* envelope, checked(json::object_at(out.document, "the file")));
     if (envelope->size() != 2) return unsupported("the file has members beside signatures and signed");
     const json::Value* body_value = envelope->find("signed");
-    if (body_value == nullptr || !body_value->is_object()) return malformed("the object \"signed\" is missing");
+    if (body_value == nullptr || !body_value->is_object())
+        return malformed("the object \"signed\" is missing");
     out.body = &body_value->as_object();
     OSTAL_TRY(out.metadata, parse_head(*body_value, *out.body));
     OSTAL_TRY(out.metadata.signatures, parse_signatures(*envelope));
@@ -145,7 +148,8 @@ Result<Envelope> parse_envelope(ByteSpan bytes) {
 Result<Envelope> parse_role(ByteSpan bytes, MetadataRole role) {
     OSTAL_TRY(Envelope envelope, parse_envelope(bytes));
     if (envelope.metadata.role != role) {
-        return malformed("the file says that it is " + std::string(metadata_role_name(envelope.metadata.role)) + " metadata, not " +
+        return malformed("the file says that it is " +
+                         std::string(metadata_role_name(envelope.metadata.role)) + " metadata, not " +
                          std::string(metadata_role_name(role)));
     }
     return envelope;
@@ -165,27 +169,32 @@ Result<PublicKeyBytes> parse_key(const KeyId& id, const json::Value& value) {
     OSTAL_TRY(const Bytes bytes, checked(from_hex(hex)));
     PublicKeyBytes key{};
     std::copy(bytes.begin(), bytes.end(), key.begin());
-    if (key_id_of(key) != id) return malformed("the key id " + id.substr(0, 80) + " is not the digest of its key");
+    if (key_id_of(key) != id)
+        return malformed("the key id " + id.substr(0, 80) + " is not the digest of its key");
     return key;
 }
 
-Result<RoleKeys> parse_role_keys(const json::Object& roles, MetadataRole role, const std::map<KeyId, PublicKeyBytes>& keys) {
+Result<RoleKeys> parse_role_keys(const json::Object& roles, MetadataRole role,
+                                 const std::map<KeyId, PublicKeyBytes>& keys) {
     OSTAL_TRY(const json::Object* object, checked(json::object_member(roles, metadata_role_name(role))));
     OSTAL_TRYV(only_members(*object, "a role", {"keyids", "threshold"}));
     RoleKeys out;
     OSTAL_TRY(const std::uint64_t threshold, number_member(*object, "threshold", 1));
     OSTAL_TRY(const json::Array* ids, checked(json::array_member(*object, "keyids")));
     for (const json::Value& id : *ids) {
-        if (!id.is_string() || !is_hex(id.as_string(), 64)) return malformed("keyids: expected 64 lower-case hex digits");
-        if (!keys.contains(id.as_string())) return malformed("a role names the key " + id.as_string() + " that is not listed");
+        if (!id.is_string() || !is_hex(id.as_string(), 64))
+            return malformed("keyids: expected 64 lower-case hex digits");
+        if (!keys.contains(id.as_string()))
+            return malformed("a role names the key " + id.as_string() + " that is not listed");
         if (std::find(out.key_ids.begin(), out.key_ids.end(), id.as_string()) != out.key_ids.end()) {
             return malformed("a role names the key " + id.as_string() + " twice");
         }
         out.key_ids.push_back(id.as_string());
     }
     if (threshold > out.key_ids.size()) {
-        return malformed("the role " + std::string(metadata_role_name(role)) + " asks for " + std::to_string(threshold) +
-                         " signatures and has " + std::to_string(out.key_ids.size()) + " keys");
+        return malformed("the role " + std::string(metadata_role_name(role)) + " asks for " +
+                         std::to_string(threshold) + " signatures and has " +
+                         std::to_string(out.key_ids.size()) + " keys");
     }
     out.threshold = static_cast<std::uint32_t>(threshold);
     return out;
@@ -202,8 +211,8 @@ Result<FilePin> parse_pin(const json::Object& body, std::string_view file) {
     OSTAL_TRY(out.version, number_member(*object, "version", 1));
     OSTAL_TRY(out.length, number_member(*object, "length", 1));
     if (out.length > kMaxMetadataBytes) {
-        return too_large(std::string(file) + " is said to have " + std::to_string(out.length) + " bytes, at most " +
-                         std::to_string(kMaxMetadataBytes) + " are read");
+        return too_large(std::string(file) + " is said to have " + std::to_string(out.length) +
+                         " bytes, at most " + std::to_string(kMaxMetadataBytes) + " are read");
     }
     OSTAL_TRY(out.sha256, hashes_member(*object));
     return out;
@@ -212,11 +221,13 @@ Result<FilePin> parse_pin(const json::Object& body, std::string_view file) {
 // ---- targets ----
 
 Result<TargetCustom> parse_custom(const json::Object& object) {
-    OSTAL_TRYV(only_members(object, "custom",
-                            {"kind", "model", "version", "layout", "format", "default_system", "license", "chunk_root"}));
+    OSTAL_TRYV(only_members(
+        object, "custom",
+        {"kind", "model", "version", "layout", "format", "default_system", "license", "chunk_root"}));
     TargetCustom out;
     OSTAL_TRY(out.kind, checked(json::string_member(object, "kind")));
-    if (out.kind != "model") return unsupported("a target of the kind " + json::quote(out.kind.substr(0, 40)));
+    if (out.kind != "model")
+        return unsupported("a target of the kind " + json::quote(out.kind.substr(0, 40)));
     OSTAL_TRY(out.model, checked(json::string_member(object, "model")));
     OSTAL_TRY(out.version, number_member(object, "version", 1));
     OSTAL_TRY(out.layout, checked(json::string_member(object, "layout")));
@@ -224,7 +235,8 @@ Result<TargetCustom> parse_custom(const json::Object& object) {
     OSTAL_TRY(out.default_system, checked(json::string_member(object, "default_system")));
     OSTAL_TRY(out.license, checked(json::string_member(object, "license")));
     OSTAL_TRY(out.chunk_root, hex_member(object, "chunk_root", 64));
-    if (!is_instruct_format(out.format)) return unsupported("the instruct format " + json::quote(out.format.substr(0, 40)));
+    if (!is_instruct_format(out.format))
+        return unsupported("the instruct format " + json::quote(out.format.substr(0, 40)));
     return out;
 }
 
@@ -260,12 +272,13 @@ Status check_versions_agree(const std::vector<Target>& targets) {
     std::set<std::string> folded;
     for (const Target& target : targets) {
         const std::string path = target.path.to_string();
-        if (!folded.insert(fold_case(path)).second) return malformed("two target paths differ in case alone: " + path);
+        if (!folded.insert(fold_case(path)).second)
+            return malformed("two target paths differ in case alone: " + path);
         const auto [entry, is_first] =
             shared.try_emplace({target.path.model, target.path.version}, shared_custom(target));
         if (!is_first && entry->second != shared_custom(target)) {
-            return malformed("the files of " + target.path.model + " version " + std::to_string(target.path.version) +
-                             " disagree in custom");
+            return malformed("the files of " + target.path.model + " version " +
+                             std::to_string(target.path.version) + " disagree in custom");
         }
     }
     return {};
@@ -298,9 +311,8 @@ Result<MetadataRole> metadata_role_from_name(std::string_view name) {
 }
 
 KeyId key_id_of(const PublicKeyBytes& key) {
-    const json::Object object = {{"keytype", "ed25519"},
-                                 {"scheme", "ed25519"},
-                                 {"keyval", json::Object{{"public", to_hex(key)}}}};
+    const json::Object object = {
+        {"keytype", "ed25519"}, {"scheme", "ed25519"}, {"keyval", json::Object{{"public", to_hex(key)}}}};
     return to_hex(sha256(as_bytes(json::to_olpc(object))));
 }
 
@@ -362,8 +374,9 @@ std::vector<ModelManifest> manifests_of(const Targets& targets) {
 Result<Root> parse_root(ByteSpan bytes) {
     OSTAL_TRY(Envelope envelope, parse_role(bytes, MetadataRole::kRoot));
     const json::Object& body = *envelope.body;
-    OSTAL_TRYV(only_members(body, "root",
-                            {"_type", "spec_version", "version", "expires", "consistent_snapshot", "keys", "roles"}));
+    OSTAL_TRYV(only_members(
+        body, "root",
+        {"_type", "spec_version", "version", "expires", "consistent_snapshot", "keys", "roles"}));
     const json::Value* consistent = body.find("consistent_snapshot");
     if (consistent == nullptr || !consistent->is_bool() || !consistent->as_bool()) {
         return unsupported("a repository without consistent snapshots");
@@ -385,7 +398,8 @@ Result<Root> parse_root(ByteSpan bytes) {
 
 Result<Timestamp> parse_timestamp(ByteSpan bytes) {
     OSTAL_TRY(Envelope envelope, parse_role(bytes, MetadataRole::kTimestamp));
-    OSTAL_TRYV(only_members(*envelope.body, "timestamp", {"_type", "spec_version", "version", "expires", "meta"}));
+    OSTAL_TRYV(
+        only_members(*envelope.body, "timestamp", {"_type", "spec_version", "version", "expires", "meta"}));
     Timestamp out;
     out.metadata = std::move(envelope.metadata);
     OSTAL_TRY(out.snapshot, parse_pin(*envelope.body, "snapshot.json"));
@@ -394,7 +408,8 @@ Result<Timestamp> parse_timestamp(ByteSpan bytes) {
 
 Result<Snapshot> parse_snapshot(ByteSpan bytes) {
     OSTAL_TRY(Envelope envelope, parse_role(bytes, MetadataRole::kSnapshot));
-    OSTAL_TRYV(only_members(*envelope.body, "snapshot", {"_type", "spec_version", "version", "expires", "meta"}));
+    OSTAL_TRYV(
+        only_members(*envelope.body, "snapshot", {"_type", "spec_version", "version", "expires", "meta"}));
     Snapshot out;
     out.metadata = std::move(envelope.metadata);
     OSTAL_TRY(out.targets, parse_pin(*envelope.body, "targets.json"));
@@ -403,7 +418,8 @@ Result<Snapshot> parse_snapshot(ByteSpan bytes) {
 
 Result<Targets> parse_targets(ByteSpan bytes) {
     OSTAL_TRY(Envelope envelope, parse_role(bytes, MetadataRole::kTargets));
-    OSTAL_TRYV(only_members(*envelope.body, "targets", {"_type", "spec_version", "version", "expires", "targets"}));
+    OSTAL_TRYV(
+        only_members(*envelope.body, "targets", {"_type", "spec_version", "version", "expires", "targets"}));
     Targets out;
     out.metadata = std::move(envelope.metadata);
     OSTAL_TRY(const json::Object* targets, checked(json::object_member(*envelope.body, "targets")));
@@ -425,8 +441,8 @@ Result<Metadata> parse_metadata_head(ByteSpan bytes) {
 
 Result<std::int64_t> parse_utc(std::string_view text) {
     const auto refuse = [&] {
-        return fail(Code::kInvalidArgument, "expected a time such as 2027-12-31T00:00:00Z, found " +
-                                                json::quote(text.substr(0, 40)));
+        return fail(Code::kInvalidArgument,
+                    "expected a time such as 2027-12-31T00:00:00Z, found " + json::quote(text.substr(0, 40)));
     };
     constexpr std::string_view kForm = "dddd-dd-ddTdd:dd:ddZ";
     if (text.size() != kForm.size()) return refuse();

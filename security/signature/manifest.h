@@ -3,15 +3,18 @@
 // Profile, beyond the specification:
 //  - at most 4 MiB, depth 16, no duplicate keys, valid UTF-8, integers only;
 //  - a member this header does not name is critical and refused, unless its name starts with "x-";
-//  - all keys are Ed25519; a key id is the SHA-256 of the OLPC canonical JSON of {keytype, keyval, scheme}, which
+//  - all keys are Ed25519; a key id is the SHA-256 of the OLPC canonical JSON of {keytype, keyval, scheme},
+//  which
 //    is also what people compare as the key's fingerprint;
-//  - length and sha256 are required wherever the specification makes them optional; consistent snapshots only;
-//  - every target is a file of one model version and carries `custom` with exactly the members of TargetCustom.
+//  - length and sha256 are required wherever the specification makes them optional; consistent snapshots
+//  only;
+//  - every target is a file of one model version and carries `custom` with exactly the members of
+//  TargetCustom.
 // A signature covers the OLPC canonical JSON of the parsed `signed` member: what is verified is what is used.
 //
-// Errors of all parsers: kIntegrity with the reason "malformed", "too_large", or "unsupported" (unknown members,
-// kinds and specification versions; nobody has checked a signature yet, so these are no better than damage).
-// Pure functions; any thread.
+// Errors of all parsers: kIntegrity with the reason "malformed", "too_large", or "unsupported" (unknown
+// members, kinds and specification versions; nobody has checked a signature yet, so these are no better than
+// damage). Pure functions; any thread.
 #pragma once
 
 #include <array>
@@ -38,7 +41,8 @@ using KeyId = std::string;
 KeyId key_id_of(const PublicKeyBytes& key);
 
 enum class MetadataRole { kRoot, kTimestamp, kSnapshot, kTargets };
-inline constexpr std::array<MetadataRole, 4> kMetadataRoles = {MetadataRole::kRoot, MetadataRole::kTimestamp, MetadataRole::kSnapshot, MetadataRole::kTargets};
+inline constexpr std::array<MetadataRole, 4> kMetadataRoles = {
+    MetadataRole::kRoot, MetadataRole::kTimestamp, MetadataRole::kSnapshot, MetadataRole::kTargets};
 std::string_view metadata_role_name(MetadataRole role);
 Result<MetadataRole> metadata_role_from_name(std::string_view name);
 
@@ -107,9 +111,9 @@ std::string_view layout_of(std::string_view file_name);
 struct Target {
     TargetPath path;
     std::uint64_t length = 0;
-    std::string sha256;   // hex
+    std::string sha256;  // hex
     TargetCustom custom;
-    json::Value object;   // as signed, with any "x-" members
+    json::Value object;  // as signed, with any "x-" members
 };
 // SHA-256 of the OLPC canonical JSON of {path: target object}: what a sealed file's header is bound to.
 std::string target_digest_hex(const Target& target);

@@ -9,7 +9,8 @@ namespace {
 
 std::string text_of(const Bytes& bytes) { return std::string(as_text(bytes)); }
 
-// A repository's targets file with one piece of text replaced; unsigned content, so it reaches the parser only.
+// A repository's targets file with one piece of text replaced; unsigned content, so it reaches the parser
+// only.
 Bytes edited(const Bytes& file, std::string_view from, std::string_view to) {
     std::string text = text_of(file);
     const std::size_t at = text.find(from);
@@ -50,7 +51,8 @@ TEST_F(Manifest, ReadsWhatTheSignerWrites) {
 }
 
 TEST_F(Manifest, KeyIdIsTheOneOfSecuresystemslib) {
-    // securesystemslib 1.3.0: SSlibKey.from_crypto(Ed25519PublicKey.from_public_bytes(bytes(range(32)))).keyid
+    // securesystemslib 1.3.0:
+    // SSlibKey.from_crypto(Ed25519PublicKey.from_public_bytes(bytes(range(32)))).keyid
     PublicKeyBytes key{};
     for (std::size_t i = 0; i < key.size(); ++i) key[i] = static_cast<std::uint8_t>(i);
     EXPECT_EQ(key_id_of(key), "b5b3929e2eb1cd5fb401e8d8dd00a903bfac256d06eae9cc38a51d344e14583f");
@@ -62,12 +64,15 @@ TEST_F(Manifest, RefusesMalformedEnvelopes) {
           "{\"signatures\":{},\"signed\":{\"_type\":\"root\"}}", "{\"signatures\":[],\"signed\":{}} "}) {
         EXPECT_FALSE(parse_root(as_bytes(text))) << text;
     }
-    EXPECT_EQ(parse_root(edited(root, "{\"signatures\"", "{\"more\":1,\"signatures\"")).error().reason(), "unsupported");
-    EXPECT_EQ(parse_root(edited(root, "\"keyid\"", "\"alg\":\"x\",\"keyid\"")).error().reason(), "unsupported");
+    EXPECT_EQ(parse_root(edited(root, "{\"signatures\"", "{\"more\":1,\"signatures\"")).error().reason(),
+              "unsupported");
+    EXPECT_EQ(parse_root(edited(root, "\"keyid\"", "\"alg\":\"x\",\"keyid\"")).error().reason(),
+              "unsupported");
     EXPECT_EQ(parse_targets(root).error().reason(), "malformed");
     Bytes large(kMaxMetadataBytes + 1, ' ');
     EXPECT_EQ(parse_root(large).error().reason(), "too_large");
-    const std::string deep = std::string(kMaxMetadataDepth + 1, '[') + std::string(kMaxMetadataDepth + 1, ']');
+    const std::string deep =
+        std::string(kMaxMetadataDepth + 1, '[') + std::string(kMaxMetadataDepth + 1, ']');
     EXPECT_FALSE(parse_root(edited(root, "\"_type\"", "\"x-deep\":" + deep + ",\"_type\"")));
 }
 
@@ -148,7 +153,8 @@ TEST(Names, Rules) {
         EXPECT_FALSE(is_model_name(name)) << name;
     }
     EXPECT_TRUE(is_file_name("model-00001-of-00002.safetensors"));
-    for (const std::string name : {"", ".hidden", "a/b", "a\\b", "..", "-x", "a\nb"}) EXPECT_FALSE(is_file_name(name)) << name;
+    for (const std::string name : {"", ".hidden", "a/b", "a\\b", "..", "-x", "a\nb"})
+        EXPECT_FALSE(is_file_name(name)) << name;
     EXPECT_EQ(parse_version("1"), 1U);
     EXPECT_EQ(parse_version("9007199254740991"), kMaxVersion);
     for (const std::string text : {"", "0", "01", "+1", "1 ", "9007199254740992", "99999999999999999999"}) {
@@ -156,7 +162,8 @@ TEST(Names, Rules) {
     }
     EXPECT_EQ(parse_target_path("models/m/3/README.md")->to_string(), "models/m/3/README.md");
     EXPECT_EQ(parse_target_path("models/m/3/a.gguf")->on_medium("00"), "targets/models/m/3/00.a.gguf");
-    for (const std::string path : {"models/m/3", "models/m/3/", "models//3/a", "models/m/3/a/b", "model/m/3/a"}) {
+    for (const std::string path :
+         {"models/m/3", "models/m/3/", "models//3/a", "models/m/3/a/b", "model/m/3/a"}) {
         EXPECT_FALSE(parse_target_path(path)) << path;
     }
 }
@@ -168,7 +175,8 @@ TEST(Names, LayoutsAreTheAllowList) {
     EXPECT_EQ(layout_of("tekken.json"), "tekken");
     EXPECT_EQ(layout_of("LICENSE"), "text");
     EXPECT_EQ(layout_of("README.md"), "text");
-    for (const std::string name : {"pytorch_model.bin", "model.pt", "x.zip", "run.sh", "README.html", "m.llamafile", "a.py", "tokenizer.model.part000"}) {
+    for (const std::string name : {"pytorch_model.bin", "model.pt", "x.zip", "run.sh", "README.html",
+                                   "m.llamafile", "a.py", "tokenizer.model.part000"}) {
         EXPECT_EQ(layout_of(name), "") << name;
     }
 }
@@ -178,9 +186,10 @@ TEST(Utc, ReadsOneFormAndWritesIt) {
     EXPECT_EQ(*parse_utc("2027-01-15T08:00:00Z"), 1'800'000'000'000'000);
     EXPECT_EQ(format_utc(1'800'000'000'000'000), "2027-01-15T08:00:00Z");
     EXPECT_EQ(format_utc(*parse_utc("2028-02-29T23:59:59Z")), "2028-02-29T23:59:59Z");
-    for (const std::string text : {"2027-02-29T00:00:00Z", "2027-13-01T00:00:00Z", "2027-01-01T24:00:00Z",
-                                   "2027-01-01T00:00:60Z", "2027-01-01 00:00:00Z", "2027-01-01T00:00:00+00:00",
-                                   "2027-01-01T00:00:00", "1969-12-31T23:59:59Z"}) {
+    for (const std::string text :
+         {"2027-02-29T00:00:00Z", "2027-13-01T00:00:00Z", "2027-01-01T24:00:00Z", "2027-01-01T00:00:60Z",
+          "2027-01-01 00:00:00Z", "2027-01-01T00:00:00+00:00", "2027-01-01T00:00:00",
+          "1969-12-31T23:59:59Z"}) {
         EXPECT_FALSE(parse_utc(text)) << text;
     }
 }

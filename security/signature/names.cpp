@@ -51,13 +51,14 @@ std::string TargetPath::to_string() const {
 }
 
 std::string TargetPath::on_medium(std::string_view sha256_hex) const {
-    return "targets/models/" + model + "/" + std::to_string(version) + "/" + std::string(sha256_hex) + "." + file;
+    return "targets/models/" + model + "/" + std::to_string(version) + "/" + std::string(sha256_hex) + "." +
+           file;
 }
 
 Result<TargetPath> parse_target_path(std::string_view path) {
     const auto refuse = [&](std::string_view why) {
-        return fail(Error(Code::kIntegrity, "the target path \"" + std::string(path.substr(0, 200)) + "\" " +
-                                                std::string(why))
+        return fail(Error(Code::kIntegrity,
+                          "the target path \"" + std::string(path.substr(0, 200)) + "\" " + std::string(why))
                         .because("malformed"));
     };
     constexpr std::string_view kPrefix = "models/";

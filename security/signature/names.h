@@ -1,8 +1,8 @@
 // Names in signed metadata: models, files, target paths (docs/formats/bundle.md).
 //
 // One rule for the tool that signs and the daemon that imports. A name that does not match is refused, never
-// repaired. Case-fold duplicates are impossible for models (lower case alone) and refused for files by whoever
-// holds a set of them (`fold_case`).
+// repaired. Case-fold duplicates are impossible for models (lower case alone) and refused for files by
+// whoever holds a set of them (`fold_case`).
 #pragma once
 
 #include <cstdint>

@@ -80,14 +80,11 @@ json::Value targets_body(const MetadataHead& head, const std::vector<Target>& ta
 
 Target make_target(const TargetPath& path, std::uint64_t length, const std::string& sha256,
                    const TargetCustom& custom) {
-    const json::Object custom_object = {{"chunk_root", custom.chunk_root},
-                                        {"default_system", custom.default_system},
-                                        {"format", custom.format},
-                                        {"kind", custom.kind},
-                                        {"layout", custom.layout},
-                                        {"license", custom.license},
-                                        {"model", custom.model},
-                                        {"version", number(custom.version)}};
+    const json::Object custom_object = {
+        {"chunk_root", custom.chunk_root}, {"default_system", custom.default_system},
+        {"format", custom.format},         {"kind", custom.kind},
+        {"layout", custom.layout},         {"license", custom.license},
+        {"model", custom.model},           {"version", number(custom.version)}};
     Target out{path, length, sha256, custom, {}};
     out.object = json::Object{
         {"custom", custom_object}, {"hashes", json::Object{{"sha256", sha256}}}, {"length", number(length)}};
@@ -101,7 +98,8 @@ Bytes sign_metadata(const json::Value& body, std::span<const Ed25519PrivateKey* 
     json::Array signatures;
     std::set<Ed25519PublicKey> signed_by;
     for (const Ed25519PrivateKey* key : keys) {
-        if (signed_by.insert(key->public_key()).second) signatures.push_back(signature_of(as_bytes(canonical), *key));
+        if (signed_by.insert(key->public_key()).second)
+            signatures.push_back(signature_of(as_bytes(canonical), *key));
     }
     return to_file(std::move(signatures), body);
 }

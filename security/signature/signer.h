@@ -26,7 +26,8 @@ struct RoleAssignment {
 };
 
 // The `signed` member of each role.
-json::Value root_body(const MetadataHead& head, const std::array<RoleAssignment, 4>& roles);  // by MetadataRole
+json::Value root_body(const MetadataHead& head,
+                      const std::array<RoleAssignment, 4>& roles);  // by MetadataRole
 json::Value timestamp_body(const MetadataHead& head, const FilePin& snapshot);
 json::Value snapshot_body(const MetadataHead& head, const FilePin& targets);
 json::Value targets_body(const MetadataHead& head, const std::vector<Target>& targets);

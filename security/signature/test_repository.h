@@ -62,7 +62,9 @@ struct TestRepository {
         return out;
     }
     std::uint64_t version(MetadataRole role) const { return versions[static_cast<std::size_t>(role)]; }
-    MetadataHead head(MetadataRole role) const { return {version(role), expires[static_cast<std::size_t>(role)]}; }
+    MetadataHead head(MetadataRole role) const {
+        return {version(role), expires[static_cast<std::size_t>(role)]};
+    }
     Bytes sign(MetadataRole role, const json::Value& body) const {
         return sign_metadata(body, keys_at(signers[static_cast<std::size_t>(role)]));
     }
@@ -71,7 +73,8 @@ struct TestRepository {
         std::array<RoleAssignment, 4> roles;
         for (std::size_t role = 0; role < 4; ++role) {
             roles[role].threshold = thresholds[role];
-            for (const std::size_t index : holders[role]) roles[role].keys.push_back(keys[index].public_key());
+            for (const std::size_t index : holders[role])
+                roles[role].keys.push_back(keys[index].public_key());
         }
         return root_body(head(MetadataRole::kRoot), roles);
     }
@@ -89,11 +92,14 @@ struct TestRepository {
         std::erase_if(files, [](const auto& entry) { return !entry.first.ends_with("root.json"); });
         const Bytes targets_file = sign(MetadataRole::kTargets, targets_document);
         const Bytes snapshot_file = sign(
-            MetadataRole::kSnapshot, snapshot_body(head(MetadataRole::kSnapshot), pin_of(version(MetadataRole::kTargets), targets_file)));
+            MetadataRole::kSnapshot, snapshot_body(head(MetadataRole::kSnapshot),
+                                                   pin_of(version(MetadataRole::kTargets), targets_file)));
         files[metadata_file_name(MetadataRole::kTargets, version(MetadataRole::kTargets))] = targets_file;
         files[metadata_file_name(MetadataRole::kSnapshot, version(MetadataRole::kSnapshot))] = snapshot_file;
-        files["timestamp.json"] = sign(
-            MetadataRole::kTimestamp, timestamp_body(head(MetadataRole::kTimestamp), pin_of(version(MetadataRole::kSnapshot), snapshot_file)));
+        files["timestamp.json"] =
+            sign(MetadataRole::kTimestamp,
+                 timestamp_body(head(MetadataRole::kTimestamp),
+                                pin_of(version(MetadataRole::kSnapshot), snapshot_file)));
     }
     void publish() { publish(targets_body(head(MetadataRole::kTargets), targets)); }
     void all() {

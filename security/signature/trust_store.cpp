@@ -50,13 +50,15 @@ Result<Chain> read_chain(Files& files, const std::string& folder) {
     std::map<std::uint64_t, std::string> by_version;
     for (const std::string& name : names) {
         if (!name.ends_with(kAnchorSuffix)) continue;  // a temporary file of replace_file
-        const auto version = parse_version(std::string_view(name).substr(0, name.size() - kAnchorSuffix.size()));
+        const auto version =
+            parse_version(std::string_view(name).substr(0, name.size() - kAnchorSuffix.size()));
         if (version) by_version.emplace(*version, name);
     }
     for (const auto& [version, name] : by_version) {
         auto root = read_root(files, join_path(folder, name));
         if (!root) return fail(std::move(root).error().with("in the recorded " + name));
-        if (root->root.metadata.version != version) return exchanged("the recorded " + name + " holds another version");
+        if (root->root.metadata.version != version)
+            return exchanged("the recorded " + name + " holds another version");
         if (!chain.empty()) OSTAL_TRYV(check_root_step(chain.back().root, root->root));
         chain.push_back(std::move(*root));
     }
@@ -76,7 +78,8 @@ Status join_anchor(Files& files, const std::string& folder, TrustedRoot anchor, 
     const std::uint64_t version = anchor.root.metadata.version;
     if (version >= first && version <= last) {
         if (chain[version - first].root.metadata.canonical == anchor.root.metadata.canonical) return {};
-        return exchanged("it is not the root that was trusted under this name as version " + std::to_string(version));
+        return exchanged("it is not the root that was trusted under this name as version " +
+                         std::to_string(version));
     }
     if (version == last + 1) {
         OSTAL_TRYV(check_root_step(chain.back().root, anchor.root));
@@ -101,7 +104,8 @@ struct TrustStore::State {
 
     Status load(const std::string& anchors_folder, const std::string& file_name) {
         const std::string name = file_name.substr(0, file_name.size() - kAnchorSuffix.size());
-        if (!is_model_name(name)) return fail(Code::kInvalidArgument, "an anchor's name is lower case: a-z 0-9 . _ -");
+        if (!is_model_name(name))
+            return fail(Code::kInvalidArgument, "an anchor's name is lower case: a-z 0-9 . _ -");
         OSTAL_TRY(TrustedRoot anchor, read_root(files, join_path(anchors_folder, file_name)));
         const std::string folder = join_path(state_folder, name);
         OSTAL_TRY(Chain chain, read_chain(files, folder));
@@ -176,7 +180,8 @@ Status TrustStore::advance(const std::string& anchor, ByteSpan next_root) {
     OSTAL_TRY(next.root, parse_root(next.bytes));
     if (next.root.metadata.canonical == chain.back().root.metadata.canonical) return {};
     OSTAL_TRYV(check_root_step(chain.back().root, next.root));
-    if (chain.size() >= kMaxChain) return fail(Code::kTooLarge, "the anchor " + anchor + " has too many roots");
+    if (chain.size() >= kMaxChain)
+        return fail(Code::kTooLarge, "the anchor " + anchor + " has too many roots");
     OSTAL_TRYV(persist(state_->files, join_path(state_->state_folder, anchor), next));
     chain.push_back(std::move(next));
     return {};

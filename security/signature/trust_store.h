@@ -2,8 +2,8 @@
 //
 // An anchor is a file <name>.root.json that an administrator (or a package) put into trust.d. Its name is its
 // identity: the first root seen under it starts a chain that is kept, root by root, under
-// <state>/<name>/<N>.root.json. Later the anchor file may stay, or be replaced by any root of that chain or by
-// the next one; another root under the same name is refused, and so is everything it signed.
+// <state>/<name>/<N>.root.json. Later the anchor file may stay, or be replaced by any root of that chain or
+// by the next one; another root under the same name is refused, and so is everything it signed.
 #pragma once
 
 #include <cstdint>

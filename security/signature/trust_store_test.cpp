@@ -49,7 +49,8 @@ TEST_F(TrustStoreTest, FollowsAChainAndRemembersIt) {
     {
         const auto store = open();
         EXPECT_EQ(store->anchors(), std::vector<std::string>{"vendor"});
-        EXPECT_EQ(store->advance("vendor", repository.files["3.root.json"]).error().reason(), "metadata_rollback");
+        EXPECT_EQ(store->advance("vendor", repository.files["3.root.json"]).error().reason(),
+                  "metadata_rollback");
         ASSERT_TRUE(store->advance("vendor", repository.files["2.root.json"]));
         EXPECT_TRUE(store->advance("vendor", repository.files["2.root.json"])) << "again is no error";
         ASSERT_TRUE(store->advance("vendor", repository.files["3.root.json"]));

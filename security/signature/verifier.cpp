@@ -15,7 +15,8 @@ tl::unexpected<Error> refuse(std::string reason, std::string why) {
 }
 
 std::string describe(const Metadata& metadata) {
-    return std::string(metadata_role_name(metadata.role)) + " metadata version " + std::to_string(metadata.version);
+    return std::string(metadata_role_name(metadata.role)) + " metadata version " +
+           std::to_string(metadata.version);
 }
 
 template <typename Ids>
@@ -46,7 +47,8 @@ Status check_seen(const Metadata& metadata, const SeenRole& seen) {
                                                std::to_string(seen.version) + ", which was seen before");
     }
     if (metadata.version == seen.version && !seen.digest.empty() && seen.digest != digest_of(metadata)) {
-        return refuse("metadata_rollback", describe(metadata) + " differs from the content seen before under the " +
+        return refuse("metadata_rollback", describe(metadata) +
+                                               " differs from the content seen before under the " +
                                                "same number: the signer must raise the version");
     }
     return {};
@@ -121,7 +123,8 @@ Result<Root> check_root_chain(const Root& trusted, const std::vector<Root>& root
     for (std::size_t i = 1; i < roots.size(); ++i) {
         auto status = check_root_step(roots[i - 1], roots[i]);
         if (!status) {
-            return fail(std::move(status).error().with("in metadata/" + metadata_file_name(MetadataRole::kRoot, i + 1)));
+            return fail(std::move(status).error().with("in metadata/" +
+                                                       metadata_file_name(MetadataRole::kRoot, i + 1)));
         }
     }
     return roots.back();
@@ -254,7 +257,8 @@ Result<const AnchorChain*> find_anchor(const std::vector<AnchorChain>& anchors, 
     for (const AnchorChain& anchor : anchors) {
         for (const Root& root : anchor.roots) {
             const std::uint64_t version = root.metadata.version;
-            if (version <= medium.size() && medium[version - 1].metadata.canonical == root.metadata.canonical) {
+            if (version <= medium.size() &&
+                medium[version - 1].metadata.canonical == root.metadata.canonical) {
                 return &anchor;
             }
         }
@@ -269,7 +273,8 @@ Result<const AnchorChain*> find_anchor(const std::vector<AnchorChain>& anchors, 
         }
     }
     return refuse("unknown_key", "nobody trusted here signed this medium: its root key is " +
-                                     join(medium.front().keys_of(MetadataRole::kRoot).key_ids) + ", trusted is " +
+                                     join(medium.front().keys_of(MetadataRole::kRoot).key_ids) +
+                                     ", trusted is " +
                                      (trusted.empty() ? "nobody (there is no anchor)" : trusted));
 }
 

@@ -18,8 +18,8 @@
 
 namespace ostal::security {
 
-// How far an anchor's metadata has been seen. Never goes back, except that a root which replaces the keys of a
-// role starts that role anew (recovery from a fast-forward by a stolen key; TUF 5.3.11).
+// How far an anchor's metadata has been seen. Never goes back, except that a root which replaces the keys of
+// a role starts that role anew (recovery from a fast-forward by a stolen key; TUF 5.3.11).
 struct SeenRole {
     std::uint64_t version = 0;  // 0: nothing seen
     std::string digest;         // hex SHA-256 of the canonical `signed` of that version; empty: not known
@@ -33,15 +33,16 @@ struct SeenVersions {
     friend bool operator==(const SeenVersions&, const SeenVersions&) = default;
 };
 
-// Files of the folder metadata/ by name: "1.root.json", "timestamp.json", "3.snapshot.json", "3.targets.json".
+// Files of the folder metadata/ by name: "1.root.json", "timestamp.json", "3.snapshot.json",
+// "3.targets.json".
 using MetadataFiles = std::map<std::string, Bytes>;
 // "12.root.json" and 12, as consistent snapshots name files.
 std::string metadata_file_name(MetadataRole role, std::uint64_t version);
 
-// The metadata holds at least `threshold` valid signatures of distinct keys of the role. Keys are counted, not
-// key ids. Signatures by keys that the role does not have are not counted.
-// "unknown_key" names the signers' and the trusted fingerprints; "bad_signature" when a key of the role signed
-// something else; "below_threshold" names both numbers.
+// The metadata holds at least `threshold` valid signatures of distinct keys of the role. Keys are counted,
+// not key ids. Signatures by keys that the role does not have are not counted. "unknown_key" names the
+// signers' and the trusted fingerprints; "bad_signature" when a key of the role signed something else;
+// "below_threshold" names both numbers.
 Status check_signatures(const Root& root, MetadataRole role, const Metadata& metadata);
 
 // `next` is signed by the thresholds of `trusted` and of itself and is exactly one version above.
@@ -52,14 +53,15 @@ std::vector<MetadataRole> roles_with_changed_keys(const Root& from, const Root& 
 SeenVersions after_root_change(const Root& from, const Root& to, SeenVersions seen);
 
 struct VerifiedRepository {
-    std::vector<std::string> new_roots;  // names in MetadataFiles of the roots above the trusted one, in order
-    Root root;                           // the newest
+    std::vector<std::string>
+        new_roots;  // names in MetadataFiles of the roots above the trusted one, in order
+    Root root;      // the newest
     Timestamp timestamp;
     Snapshot snapshot;
     Targets targets;
     std::string snapshot_file;  // names in MetadataFiles
     std::string targets_file;
-    SeenVersions seen;          // to be recorded
+    SeenVersions seen;  // to be recorded
 };
 
 // Walks root N -> N+1 ... -> timestamp -> snapshot -> targets. The medium carries every root from 1; those at
@@ -73,12 +75,12 @@ struct AnchorChain {
     std::string name;
     std::vector<Root> roots;
 };
-// The anchor one of whose roots the medium carries. "unknown_key" names the medium's root keys and the trusted
-// ones. It says whose medium this claims to be; verify_repository decides whether it is.
+// The anchor one of whose roots the medium carries. "unknown_key" names the medium's root keys and the
+// trusted ones. It says whose medium this claims to be; verify_repository decides whether it is.
 Result<const AnchorChain*> find_anchor(const std::vector<AnchorChain>& anchors, const MetadataFiles& files);
 
-// For each load: the targets metadata that admitted a version still has the signatures that the newest trusted
-// root asks for. Expiry is judged at import only.
+// For each load: the targets metadata that admitted a version still has the signatures that the newest
+// trusted root asks for. Expiry is judged at import only.
 Result<Targets> recheck_targets(const Root& newest, ByteSpan targets_bytes);
 
 }  // namespace ostal::security

@@ -26,7 +26,8 @@ TEST(Verifier, AcceptsAWholeRepository) {
     EXPECT_TRUE(repository.verify(verified->seen)) << "the same medium again";
 }
 
-// Every byte of every file, four bits of it (two of which turn quotes and digits into spaces): refused. Two versions of root, so that the chain is covered too.
+// Every byte of every file, four bits of it (two of which turn quotes and digits into spaces): refused. Two
+// versions of root, so that the chain is covered too.
 TEST(Verifier, RefusesEveryAlteredByte) {
     TestRepository repository(2);
     repository.add_root();
@@ -59,7 +60,8 @@ TEST(Verifier, RefusesEveryTruncationAndExtension) {
         const Bytes whole = bytes;
         for (std::size_t length = 0; length < whole.size(); ++length) {
             bytes.assign(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length));
-            ASSERT_FALSE(verify_repository(trusted, {}, repository.files, TestRepository::kNow)) << name << length;
+            ASSERT_FALSE(verify_repository(trusted, {}, repository.files, TestRepository::kNow))
+                << name << length;
         }
         bytes = whole;
         bytes.push_back('x');
@@ -111,7 +113,8 @@ TEST(Verifier, UnknownKeyNamesBothFingerprints) {
 }
 
 TEST(Verifier, EachRoleNeedsItsOwnKey) {
-    for (const MetadataRole role : {MetadataRole::kTimestamp, MetadataRole::kSnapshot, MetadataRole::kTargets}) {
+    for (const MetadataRole role :
+         {MetadataRole::kTimestamp, MetadataRole::kSnapshot, MetadataRole::kTargets}) {
         TestRepository repository(2);
         repository.add_root();
         repository.signers[static_cast<std::size_t>(role)] = {1};
@@ -238,7 +241,8 @@ TEST(Verifier, RootChain) {
     EXPECT_FALSE(verify_repository(first, {}, gap, TestRepository::kNow));
     MetadataFiles older = repository.files;
     older.erase("3.root.json");
-    expect_refused(verify_repository(repository.root(3), {}, older, TestRepository::kNow), "metadata_rollback");
+    expect_refused(verify_repository(repository.root(3), {}, older, TestRepository::kNow),
+                   "metadata_rollback");
     MetadataFiles skipped = repository.files;
     skipped["2.root.json"] = skipped["3.root.json"];
     expect_refused(verify_repository(first, {}, skipped, TestRepository::kNow), "mismatch");

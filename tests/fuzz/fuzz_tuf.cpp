@@ -1,5 +1,5 @@
-// Signed metadata from a medium: the parsers, and the walk over a whole set of files. The first byte chooses; a set
-// is files that follow each other, each as name, newline, content, NUL.
+// Signed metadata from a medium: the parsers, and the walk over a whole set of files. The first byte chooses;
+// a set is files that follow each other, each as name, newline, content, NUL.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -32,8 +32,10 @@ void parse_all(ByteSpan bytes) {
             for (const Target& target : manifest.files) {
                 // Paths that passed never leave their folder.
                 const std::string path = target.path.to_string();
-                if (path.find("/.") != std::string::npos || path.find("//") != std::string::npos) std::abort();
-                if (!parse_target_path(path) || layout_of(target.path.file) != target.custom.layout) std::abort();
+                if (path.find("/.") != std::string::npos || path.find("//") != std::string::npos)
+                    std::abort();
+                if (!parse_target_path(path) || layout_of(target.path.file) != target.custom.layout)
+                    std::abort();
             }
         }
         if (files != targets->targets.size()) std::abort();

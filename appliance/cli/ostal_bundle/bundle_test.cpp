@@ -50,8 +50,9 @@ struct BundleTool : ::testing::Test {
         return outcome;
     }
     std::vector<std::string> create_words(const std::string& version = "1") const {
-        return {"create", "--model", at("model"), "--name", "tiny", "--version", version, "--format", "v3",
-                "--key", at("a.pem"), "--root", at("a.root.json"), "--out", at("medium")};
+        return {"create",    "--model", at("model"),       "--name", "tiny",
+                "--version", version,   "--format",        "v3",     "--key",
+                at("a.pem"), "--root",  at("a.root.json"), "--out",  at("medium")};
     }
     Outcome create(const std::string& version = "1", const std::vector<std::string>& more = {}) {
         std::vector<std::string> words = create_words(version);
@@ -101,15 +102,29 @@ TEST_F(BundleTool, EncryptedKeys) {
     put("wrong", "battery\n");
     ASSERT_EQ(run({"keygen", "--out", at("c.pem"), "--passphrase-file", at("pass")}).code, 0);
     EXPECT_EQ(run({"root", "--key", at("c.pem"), "--out", at("c.root.json")}).code, 1);
-    EXPECT_EQ(run({"root", "--key", at("c.pem"), "--out", at("c.root.json"), "--passphrase-file", at("wrong")}).code, 1);
-    EXPECT_EQ(run({"root", "--key", at("c.pem"), "--out", at("c.root.json"), "--passphrase-file", at("pass")}).code, 0);
+    EXPECT_EQ(
+        run({"root", "--key", at("c.pem"), "--out", at("c.root.json"), "--passphrase-file", at("wrong")})
+            .code,
+        1);
+    EXPECT_EQ(
+        run({"root", "--key", at("c.pem"), "--out", at("c.root.json"), "--passphrase-file", at("pass")}).code,
+        0);
 }
 
 TEST_F(BundleTool, UsageErrors) {
     for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
-             {}, {"bake"}, {"create"}, {"create", "--key"}, {"create", "--colour", "red"}, {"verify"},
-             {"verify", at("medium")}, {"sign", at("medium")}, {"inspect"}, {"inspect", "a", "b"},
-             {"keygen", "--out", "x", "--out", "y"}, {"keygen", "--out", "x", "-o", "yaml"},
+             {},
+             {"bake"},
+             {"create"},
+             {"create", "--key"},
+             {"create", "--colour", "red"},
+             {"verify"},
+             {"verify", at("medium")},
+             {"sign", at("medium")},
+             {"inspect"},
+             {"inspect", "a", "b"},
+             {"keygen", "--out", "x", "--out", "y"},
+             {"keygen", "--out", "x", "-o", "yaml"},
              {"root", "--key", at("a.pem"), "--out", at("r"), "--role", "king=a"},
              {"root", "--key", at("a.pem"), "--out", at("r"), "--threshold", "root"},
              {"root", "--key", at("a.pem"), "--out", at("r"), "--expires", "tomorrow"}}) {
@@ -154,7 +169,8 @@ TEST_F(BundleTool, ExtraMissingRenamedAndLinkedFilesAreRefused) {
         fs::remove(path);
         fs::rename(aside, path);
     }
-    for (const std::string name : {"extra", "metadata/extra.json", "targets/models/tiny/1/extra", ".hidden"}) {
+    for (const std::string name :
+         {"extra", "metadata/extra.json", "targets/models/tiny/1/extra", ".hidden"}) {
         put("medium/" + name, "{}");
         EXPECT_EQ(verify().code, 7) << name;
         fs::remove(at("medium/" + name));
@@ -183,7 +199,8 @@ TEST_F(BundleTool, AnUnknownSignerIsNamedBesideTheTrusted) {
     ASSERT_EQ(create().code, 0);
     const Outcome other = run({"root", "--key", at("b.pem"), "--out", at("b.root.json"), "-o", "json"});
     ASSERT_EQ(other.code, 0);
-    const std::string trusted = other.object().find("roles")->find("root")->find("fingerprints")->as_array()[0].as_string();
+    const std::string trusted =
+        other.object().find("roles")->find("root")->find("fingerprints")->as_array()[0].as_string();
     const Outcome refused = verify("b.root.json");
     EXPECT_EQ(refused.code, 7);
     EXPECT_EQ(refused.object().find("error")->find("reason")->as_string(), "unknown_key");
@@ -231,8 +248,10 @@ TEST_F(BundleTool, SeveralVersionsAndModels) {
 }
 
 TEST_F(BundleTool, TwoOfTwoSignatures) {
-    ASSERT_EQ(run({"root", "--key", at("a.pem"), "--role", "targets=" + at("a.pem") + "," + at("b.pem"), "--threshold",
-                   "targets=2", "--out", at("two.root.json")}).code, 0);
+    ASSERT_EQ(run({"root", "--key", at("a.pem"), "--role", "targets=" + at("a.pem") + "," + at("b.pem"),
+                   "--threshold", "targets=2", "--out", at("two.root.json")})
+                  .code,
+              0);
     std::vector<std::string> words = create_words();
     std::replace(words.begin(), words.end(), at("a.root.json"), at("two.root.json"));
     ASSERT_EQ(run(words).code, 0);
@@ -249,8 +268,8 @@ TEST_F(BundleTool, TwoOfTwoSignatures) {
 
 TEST_F(BundleTool, RootRotation) {
     ASSERT_EQ(create("1").code, 0);
-    const Outcome alone = run({"root", "--previous", at("a.root.json"), "--role", "all=" + at("b.pem"), "--key",
-                               at("b.pem"), "--out", at("2.root.json"), "-o", "json"});
+    const Outcome alone = run({"root", "--previous", at("a.root.json"), "--role", "all=" + at("b.pem"),
+                               "--key", at("b.pem"), "--out", at("2.root.json"), "-o", "json"});
     ASSERT_EQ(alone.code, 0);
     EXPECT_FALSE(alone.object().find("complete")->as_bool()) << "the old key must agree";
     std::vector<std::string> words = create_words("2");
@@ -281,7 +300,10 @@ TEST_F(BundleTool, RefusesFilesThatModelsDoNotHave) {
         fs::remove(at("model/" + name));
     }
     using namespace std::string_view_literals;
-    for (const std::string_view magic : {"\x80\x04pickle"sv, "PK\x03\x04zip"sv, "\x7f" "ELF"sv, "#!/bin/sh\n"sv}) {
+    for (const std::string_view magic : {"\x80\x04pickle"sv, "PK\x03\x04zip"sv,
+                                         "\x7f"
+                                         "ELF"sv,
+                                         "#!/bin/sh\n"sv}) {
         put("model/vocab.txt", magic);
         EXPECT_EQ(create().code, 1);
     }

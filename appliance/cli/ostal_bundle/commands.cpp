@@ -93,7 +93,8 @@ Result<Answer> keygen(const Context& context, const std::vector<std::string>& wo
     if (passphrase_file) {
         OSTAL_TRY(passphrase, read_passphrase(context.seams.files, *passphrase_file));
     }
-    OSTAL_TRY(const auto key, write_new_key(context.seams.files, context.seams.random, out, passphrase.text()));
+    OSTAL_TRY(const auto key,
+              write_new_key(context.seams.files, context.seams.random, out, passphrase.text()));
     const std::string id = security::key_id_of(key);
     return Answer{json::Object{{"key", out}, {"fingerprint", id}, {"public", to_hex(key)}},
                   "key          " + out + "\nfingerprint  " + id + "\npublic       " + to_hex(key) + "\n"};
@@ -102,12 +103,15 @@ Result<Answer> keygen(const Context& context, const std::vector<std::string>& wo
 // ---- root ----
 
 // "ROLE=VALUE" for one role, or for "all" of them.
-Result<std::pair<std::vector<Role>, std::string>> role_value(const std::string& option, const std::string& text) {
+Result<std::pair<std::vector<Role>, std::string>> role_value(const std::string& option,
+                                                             const std::string& text) {
     const std::size_t equals = text.find('=');
     if (equals == std::string::npos) return fail(Code::kUsage, option + " is ROLE=VALUE, found " + text);
     const std::string name = text.substr(0, equals);
     std::string value = text.substr(equals + 1);
-    if (name == "all") return std::pair{std::vector<Role>(security::kMetadataRoles.begin(), security::kMetadataRoles.end()), value};
+    if (name == "all")
+        return std::pair{std::vector<Role>(security::kMetadataRoles.begin(), security::kMetadataRoles.end()),
+                         value};
     const auto role = security::metadata_role_from_name(name);
     if (!role) return fail(Code::kUsage, option + ": there is no role " + name);
     return std::pair{std::vector<Role>{*role}, value};
@@ -126,8 +130,9 @@ Result<std::vector<security::Ed25519PublicKey>> public_keys(const Context& conte
 
 Answer describe_root(const RootReport& report, const std::string& path) {
     json::Object roles;
-    std::string text = "root         " + path + "\nversion      " + std::to_string(report.root.metadata.version) +
-                       "\nexpires      " + security::format_utc(report.root.metadata.expires_us) + "\n";
+    std::string text = "root         " + path + "\nversion      " +
+                       std::to_string(report.root.metadata.version) + "\nexpires      " +
+                       security::format_utc(report.root.metadata.expires_us) + "\n";
     for (const Role role : security::kMetadataRoles) {
         const security::RoleKeys& keys = report.root.keys_of(role);
         json::Array ids;
@@ -138,10 +143,12 @@ Answer describe_root(const RootReport& report, const std::string& path) {
             line += " " + id;
         }
         text += line + "\n";
-        roles.append(std::string(metadata_role_name(role)), json::Object{{"threshold", static_cast<std::int64_t>(keys.threshold)},
-                                                                {"fingerprints", std::move(ids)}});
+        roles.append(std::string(metadata_role_name(role)),
+                     json::Object{{"threshold", static_cast<std::int64_t>(keys.threshold)},
+                                  {"fingerprints", std::move(ids)}});
     }
-    if (!report.is_complete) text += "not complete: " + report.missing + "; add signatures with ostal-bundle sign\n";
+    if (!report.is_complete)
+        text += "not complete: " + report.missing + "; add signatures with ostal-bundle sign\n";
     return {json::Object{{"root", path},
                          {"version", json::Value(report.root.metadata.version)},
                          {"expires", security::format_utc(report.root.metadata.expires_us)},
@@ -151,9 +158,10 @@ Answer describe_root(const RootReport& report, const std::string& path) {
 }
 
 Result<Answer> root(const Context& context, const std::vector<std::string>& words) {
-    OSTAL_TRY(const Options options,
-              Options::parse(words, {"--key", "--out", "--role", "--threshold", "--previous", "--expires",
-                                     "--passphrase-file", "-o"}, 0));
+    OSTAL_TRY(const Options options, Options::parse(words,
+                                                    {"--key", "--out", "--role", "--threshold", "--previous",
+                                                     "--expires", "--passphrase-file", "-o"},
+                                                    0));
     OSTAL_TRY(const std::string out, options.required("--out"));
     OSTAL_TRY(const auto keys, load_keys(context, options));
     RootOptions root_options;
@@ -161,7 +169,8 @@ Result<Answer> root(const Context& context, const std::vector<std::string>& word
     OSTAL_TRY(root_options.expires_us, expiry(options));
     OSTAL_TRY(const auto previous, options.one("--previous"));
     if (previous) {
-        OSTAL_TRY(root_options.previous, read_file(context.seams.files, *previous, security::kMaxMetadataBytes));
+        OSTAL_TRY(root_options.previous,
+                  read_file(context.seams.files, *previous, security::kMaxMetadataBytes));
     }
     for (const std::string& text : options.all("--role")) {
         OSTAL_TRY(const auto value, role_value("--role", text));
@@ -171,7 +180,8 @@ Result<Answer> root(const Context& context, const std::vector<std::string>& word
     for (const std::string& text : options.all("--threshold")) {
         OSTAL_TRY(const auto value, role_value("--threshold", text));
         const auto threshold = security::parse_version(value.second);
-        if (!threshold || *threshold > 100) return fail(Code::kUsage, "--threshold: expected ROLE=N, found " + text);
+        if (!threshold || *threshold > 100)
+            return fail(Code::kUsage, "--threshold: expected ROLE=N, found " + text);
         for (const Role role : value.first) {
             root_options.thresholds[static_cast<std::size_t>(role)] = static_cast<std::uint32_t>(*threshold);
         }
@@ -198,7 +208,8 @@ void add_roles(Answer& answer, const std::vector<RoleState>& roles) {
         if (role.is_stale) line += ", lists an older file: its holder runs ostal-bundle sign last";
         answer.text += line + "\n";
     }
-    const bool complete = std::all_of(roles.begin(), roles.end(), [](const RoleState& role) { return role.is_complete(); });
+    const bool complete =
+        std::all_of(roles.begin(), roles.end(), [](const RoleState& role) { return role.is_complete(); });
     answer.object.append("roles", std::move(list));
     answer.object.append("complete", complete);
     if (!complete) answer.text += "not complete: other holders of keys add theirs with ostal-bundle sign\n";
@@ -226,16 +237,19 @@ Result<CreateOptions> create_options(const Context& context, const Options& opti
 
 Result<Answer> create(const Context& context, const std::vector<std::string>& words) {
     OSTAL_TRY(const Options options,
-              Options::parse(words, {"--model", "--name", "--version", "--key", "--out", "--root", "--format",
-                                     "--default-system", "--license", "--expires", "--metadata-version",
-                                     "--part-bytes", "--passphrase-file", "-o"}, 0));
+              Options::parse(words,
+                             {"--model", "--name", "--version", "--key", "--out", "--root", "--format",
+                              "--default-system", "--license", "--expires", "--metadata-version",
+                              "--part-bytes", "--passphrase-file", "-o"},
+                             0));
     OSTAL_TRY(CreateOptions create_with, create_options(context, options));
     OSTAL_TRY(const auto keys, load_keys(context, options));
     create_with.keys = pointers(keys);
     create_with.on_file = [&](const std::string& file, std::uint64_t bytes) {
         context.terminal.err << "added " << file << " (" << bytes << " bytes)\n";
     };
-    OSTAL_TRY(const CreateReport report, create_bundle(context.seams.files, context.seams.clock, create_with));
+    OSTAL_TRY(const CreateReport report,
+              create_bundle(context.seams.files, context.seams.clock, create_with));
     for (const std::string& name : report.left_out) context.terminal.err << "left out " << name << "\n";
     const security::ModelManifest& manifest = report.manifest;
     Answer answer{json::Object{{"bundle", create_with.out},
@@ -247,12 +261,14 @@ Result<Answer> create(const Context& context, const std::vector<std::string>& wo
                                {"total_bytes", json::Value(manifest.total_bytes())},
                                {"manifest_sha256", manifest.digest_hex()}},
                   "bundle       " + create_with.out + "\nmodel        " + manifest.model + " version " +
-                      std::to_string(manifest.version) + "\nformat       " + manifest.format + "\nfiles        " +
-                      std::to_string(manifest.files.size()) + ", " + std::to_string(manifest.total_bytes()) +
-                      " bytes\nmanifest     " + manifest.digest_hex() + "\n"};
+                      std::to_string(manifest.version) + "\nformat       " + manifest.format +
+                      "\nfiles        " + std::to_string(manifest.files.size()) + ", " +
+                      std::to_string(manifest.total_bytes()) + " bytes\nmanifest     " +
+                      manifest.digest_hex() + "\n"};
     add_roles(answer, report.roles);
     if (report.made_root) {
-        answer.text += "trust it by   " + create_with.out + "/metadata/1.root.json (copy it to trust.d/<name>.root.json)\n";
+        answer.text += "trust it by   " + create_with.out +
+                       "/metadata/1.root.json (copy it to trust.d/<name>.root.json)\n";
     }
     answer.object.append("made_root", report.made_root);
     return answer;
@@ -272,8 +288,9 @@ Result<Answer> sign(const Context& context, const std::vector<std::string>& word
         OSTAL_TRYV(replace_file(context.seams.files, path, file));
         OSTAL_TRYV(make_readable(path));
         OSTAL_TRY(const security::Metadata head, security::parse_metadata_head(file));
-        return Answer{json::Object{{"file", path}, {"signatures", static_cast<std::int64_t>(head.signatures.size())}},
-                      path + " has " + std::to_string(head.signatures.size()) + " signatures\n"};
+        return Answer{
+            json::Object{{"file", path}, {"signatures", static_cast<std::int64_t>(head.signatures.size())}},
+            path + " has " + std::to_string(head.signatures.size()) + " signatures\n"};
     }
     OSTAL_TRY(Repository repository, read_repository(context.seams.files, path));
     OSTAL_TRYV(add_signatures(repository, pointers(keys)));
@@ -302,9 +319,11 @@ Result<Answer> verify(const Context& context, const std::vector<std::string>& wo
     Answer answer{to_json(check.bundle).as_object(), "signed by    " + check.bundle.anchor + "\n"};
     json::Array present;
     for (const PresentVersion& version : check.versions) {
-        const std::string name = version.manifest.model + " version " + std::to_string(version.manifest.version);
-        answer.text += "model        " + name + (version.has_files ? "" : " (listed, its files are not here)") +
-                       "\nmanifest     " + version.manifest.digest_hex() + "\n";
+        const std::string name =
+            version.manifest.model + " version " + std::to_string(version.manifest.version);
+        answer.text += "model        " + name +
+                       (version.has_files ? "" : " (listed, its files are not here)") + "\nmanifest     " +
+                       version.manifest.digest_hex() + "\n";
         if (version.has_files) {
             present.emplace_back(json::Object{{"model", version.manifest.model},
                                               {"version", json::Value(version.manifest.version)}});
@@ -349,8 +368,10 @@ Result<bool> wants_json(std::vector<std::string>& words) {
         } else {
             continue;
         }
-        if (value != "json" && value != "table") return fail(Code::kUsage, "-o is table or json, found " + value);
-        words.erase(words.begin() + static_cast<std::ptrdiff_t>(i), words.begin() + static_cast<std::ptrdiff_t>(i + count));
+        if (value != "json" && value != "table")
+            return fail(Code::kUsage, "-o is table or json, found " + value);
+        words.erase(words.begin() + static_cast<std::ptrdiff_t>(i),
+                    words.begin() + static_cast<std::ptrdiff_t>(i + count));
         return value == "json";
     }
     return false;
@@ -371,7 +392,8 @@ int report(const Error& error, bool as_json, const Terminal& terminal) {
 
 }  // namespace
 
-int run_command(const std::vector<std::string>& all_words, const CommandSeams& seams, const Terminal& terminal) {
+int run_command(const std::vector<std::string>& all_words, const CommandSeams& seams,
+                const Terminal& terminal) {
     if (!all_words.empty() && (all_words[0] == "--help" || all_words[0] == "help")) {
         terminal.out << kUsage;
         return 0;

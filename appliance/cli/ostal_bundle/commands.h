@@ -23,7 +23,8 @@ struct CommandSeams {
     RandomSource& random;
 };
 
-// Runs one command; the exit code: 0 ok, 1 failed, 2 usage, 7 integrity. Results go to `out` (text, or JSON with
+// Runs one command; the exit code: 0 ok, 1 failed, 2 usage, 7 integrity. Results go to `out` (text, or JSON
+// with
 // `-o json`), errors and progress to `err`.
 int run_command(const std::vector<std::string>& words, const CommandSeams& seams, const Terminal& terminal);
 

@@ -29,14 +29,15 @@ std::string folder_of(const std::string& path) {
     return slash == std::string::npos ? "." : path.substr(0, slash);
 }
 
-// All regular files of the folder, or the one file. Hidden files are left out; anything else that models do not
-// have is refused with all its names.
+// All regular files of the folder, or the one file. Hidden files are left out; anything else that models do
+// not have is refused with all its names.
 Result<FoundFiles> find_files(Files& files, const std::string& path) {
     OSTAL_TRY(const FileInfo info, files.info(path));
     FoundFiles out;
     if (info.kind == FileInfo::Kind::kRegular) {
         const std::string name = path.substr(path.rfind('/') + 1);
-        if (!name.ends_with(".gguf")) return fail(Code::kInvalidArgument, path + " is neither a folder nor a .gguf file");
+        if (!name.ends_with(".gguf"))
+            return fail(Code::kInvalidArgument, path + " is neither a folder nor a .gguf file");
         out.files.push_back({name, path});
     } else {
         OSTAL_TRY(const auto names, files.list_directory(path));
@@ -57,20 +58,23 @@ Result<FoundFiles> find_files(Files& files, const std::string& path) {
         }
     }
     if (!refused.empty()) {
-        return fail(Error(Code::kUnsupported, "models have no files of this kind: " + refused +
-                                                  " (allowed: *.safetensors *.gguf *.json tokenizer.model* *.txt "
-                                                  "README NOTICE LICENSE)")
-                        .because("file_kind"));
+        return fail(
+            Error(Code::kUnsupported, "models have no files of this kind: " + refused +
+                                          " (allowed: *.safetensors *.gguf *.json tokenizer.model* *.txt "
+                                          "README NOTICE LICENSE)")
+                .because("file_kind"));
     }
     if (out.files.empty()) return fail(Code::kInvalidArgument, path + " holds no files");
     if (out.files.size() > kMaxFilesOfVersion) {
-        return fail(Code::kTooLarge, path + " holds " + std::to_string(out.files.size()) + " files, a version has at most " +
+        return fail(Code::kTooLarge, path + " holds " + std::to_string(out.files.size()) +
+                                         " files, a version has at most " +
                                          std::to_string(kMaxFilesOfVersion));
     }
     return out;
 }
 
-// What the appliance will check, before anything is signed: kinds of files, and that the engine reads the model.
+// What the appliance will check, before anything is signed: kinds of files, and that the engine reads the
+// model.
 Status check_model(Files& files, const std::vector<ModelFile>& model) {
     std::vector<std::unique_ptr<File>> opened;
     std::vector<StagedFile> staged;
@@ -82,7 +86,8 @@ Status check_model(Files& files, const std::vector<ModelFile>& model) {
     return ask_model(run_in_process, staged);
 }
 
-// Writes pieces of at most `part_bytes`; one piece needs no suffix, so the first is renamed when it stays alone.
+// Writes pieces of at most `part_bytes`; one piece needs no suffix, so the first is renamed when it stays
+// alone.
 class PartWriter {
 public:
     PartWriter(Files& files, std::string path, std::uint64_t part_bytes)
@@ -91,7 +96,8 @@ public:
     Status write(ByteSpan bytes) {
         while (!bytes.empty()) {
             if (file_ == nullptr || written_ == part_bytes_) OSTAL_TRYV(next());
-            const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), part_bytes_ - written_));
+            const auto count =
+                static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), part_bytes_ - written_));
             OSTAL_TRYV(file_->write(bytes.first(count)));
             written_ += count;
             bytes = bytes.subspan(count);
@@ -119,7 +125,8 @@ private:
     }
     Status next() {
         if (file_ != nullptr) OSTAL_TRYV(file_->fsync());
-        if (parts_ == kMaxParts) return fail(Code::kTooLarge, "a file has at most 1000 pieces: use larger ones");
+        if (parts_ == kMaxParts)
+            return fail(Code::kTooLarge, "a file has at most 1000 pieces: use larger ones");
         const std::string name = part_name(path_, parts_);
         OSTAL_TRYV(remove_tree(files_, name));
         OSTAL_TRY(file_, files_.open(name, Files::Open::kCreate));
@@ -169,7 +176,8 @@ Result<security::Target> add_target(Files& files, const ModelFile& file, const C
 }
 
 Result<std::vector<security::Target>> add_version(Files& files, const std::vector<ModelFile>& model,
-                                                   const CreateOptions& options, const InstructFormat& format) {
+                                                  const CreateOptions& options,
+                                                  const InstructFormat& format) {
     std::vector<security::Target> out;
     for (const ModelFile& file : model) {
         auto target = add_target(files, file, options, format);
@@ -213,7 +221,8 @@ Result<std::uint64_t> version_of(const std::optional<Bytes>& file, Parse parse) 
 }
 
 Result<Release> next_release(const Repository& repository, const Clock& clock, const CreateOptions& options) {
-    const std::uint64_t now_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(1, clock.wall_now_us() / 1'000));
+    const std::uint64_t now_ms =
+        static_cast<std::uint64_t>(std::max<std::int64_t>(1, clock.wall_now_us() / 1'000));
     const std::int64_t expires = options.expires_us.value_or(clock.wall_now_us() + kReleaseLifeUs);
     const auto next = [&](std::uint64_t held) {
         return security::MetadataHead{options.metadata_version.value_or(std::max(held + 1, now_ms)), expires};
@@ -226,8 +235,9 @@ Result<Release> next_release(const Repository& repository, const Clock& clock, c
 
 Status check_options(const CreateOptions& options) {
     if (!security::is_model_name(options.name)) {
-        return fail(Code::kInvalidArgument, "a model's name is a-z 0-9 . _ - in at most 64 characters, found \"" +
-                                                options.name + "\"");
+        return fail(
+            Code::kInvalidArgument,
+            "a model's name is a-z 0-9 . _ - in at most 64 characters, found \"" + options.name + "\"");
     }
     if (options.version < 1 || options.version > security::kMaxVersion) {
         return fail(Code::kInvalidArgument, "a version is a number from 1");
@@ -273,7 +283,8 @@ Result<CreateReport> create_bundle(Files& files, const Clock& clock, const Creat
     OSTAL_TRY(report.roles, role_states(repository));
     OSTAL_TRY(const security::Targets written, security::parse_targets(*repository.targets));
     for (security::ModelManifest& manifest : security::manifests_of(written)) {
-        if (manifest.model == options.name && manifest.version == options.version) report.manifest = std::move(manifest);
+        if (manifest.model == options.name && manifest.version == options.version)
+            report.manifest = std::move(manifest);
     }
     return report;
 }

@@ -25,14 +25,15 @@ struct CreateOptions {
     std::uint64_t version = 0;
     std::string out;
     Keys keys;
-    // Roots of the anchor: all from version 1 when `out` has none yet, else newer ones. With neither, a first root
-    // is made in which the keys hold every role.
+    // Roots of the anchor: all from version 1 when `out` has none yet, else newer ones. With neither, a first
+    // root is made in which the keys hold every role.
     std::vector<Bytes> roots;
     std::optional<std::string> format;          // else from the model's template
     std::optional<std::string> default_system;  // else what the template says
     std::string license;
-    std::optional<std::int64_t> expires_us;        // of targets, snapshot and timestamp
-    std::optional<std::uint64_t> metadata_version; // else one above what `out` holds, at least the time in milliseconds
+    std::optional<std::int64_t> expires_us;  // of targets, snapshot and timestamp
+    std::optional<std::uint64_t>
+        metadata_version;  // else one above what `out` holds, at least the time in milliseconds
     std::uint64_t part_bytes = kDefaultPartBytes;
     std::function<void(const std::string& file, std::uint64_t bytes)> on_file;
 };
@@ -44,10 +45,10 @@ struct CreateReport {
     bool made_root = false;
 };
 
-// Adds the version to the repository at `out` (made when absent). The files are copied while they are hashed, and
-// the copies are what is signed. kInvalidArgument (names, empty folder), kConflict (the version is there already),
-// kUnprocessable (asks for --format), kUnsupported (a file of a kind that models do not have, or a model that the
-// engine does not read), kIo, kNoSpace.
+// Adds the version to the repository at `out` (made when absent). The files are copied while they are hashed,
+// and the copies are what is signed. kInvalidArgument (names, empty folder), kConflict (the version is there
+// already), kUnprocessable (asks for --format), kUnsupported (a file of a kind that models do not have, or a
+// model that the engine does not read), kIo, kNoSpace.
 Result<CreateReport> create_bundle(Files& files, const Clock& clock, const CreateOptions& options);
 
 }  // namespace ostal::bundle

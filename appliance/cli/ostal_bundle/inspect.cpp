@@ -10,13 +10,14 @@ Result<json::Array> inspect_roles(const Repository& repository) {
     OSTAL_TRY(const auto states, role_states(repository));
     json::Array out;
     for (const RoleState& state : states) {
-        const Bytes& file = state.role == Role::kRoot      ? repository.roots.back()
-                            : state.role == Role::kTargets ? *repository.targets
+        const Bytes& file = state.role == Role::kRoot       ? repository.roots.back()
+                            : state.role == Role::kTargets  ? *repository.targets
                             : state.role == Role::kSnapshot ? *repository.snapshot
                                                             : *repository.timestamp;
         OSTAL_TRY(const Metadata head, security::parse_metadata_head(file));
         json::Array signers;
-        for (const security::RoleSignature& signature : head.signatures) signers.emplace_back(signature.key_id);
+        for (const security::RoleSignature& signature : head.signatures)
+            signers.emplace_back(signature.key_id);
         out.emplace_back(json::Object{{"role", metadata_role_name(state.role)},
                                       {"version", json::Value(state.version)},
                                       {"expires", security::format_utc(head.expires_us)},
@@ -61,7 +62,8 @@ Result<json::Object> inspect_repository(const Repository& repository) {
     json::Array versions;
     if (repository.targets) {
         OSTAL_TRY(const security::Targets targets, security::parse_targets(*repository.targets));
-        for (const auto& manifest : security::manifests_of(targets)) versions.push_back(inspect_version(manifest));
+        for (const auto& manifest : security::manifests_of(targets))
+            versions.push_back(inspect_version(manifest));
     }
     out.append("versions", std::move(versions));
     return out;
@@ -73,13 +75,15 @@ std::string inspect_text(const json::Object& inspected) {
         out += text_of(role.find("role")) + " version " + text_of(role.find("version")) + ", expires " +
                text_of(role.find("expires")) + ", " + text_of(role.find("signatures")) + " of " +
                text_of(role.find("threshold")) + " signatures";
-        for (const json::Value& signer : role.find("signers")->as_array()) out += "\n  by " + signer.as_string();
+        for (const json::Value& signer : role.find("signers")->as_array())
+            out += "\n  by " + signer.as_string();
         out += "\n";
     }
     for (const json::Value& version : inspected.find("versions")->as_array()) {
-        out += "model " + text_of(version.find("model")) + " version " + text_of(version.find("version")) + ", format " +
-               text_of(version.find("format")) + ", licence " + text_of(version.find("license")) + "\n  manifest " +
-               text_of(version.find("manifest_sha256")) + "\n";
+        out += "model " + text_of(version.find("model")) + " version " + text_of(version.find("version")) +
+               ", format " + text_of(version.find("format")) + ", licence " +
+               text_of(version.find("license")) + "\n  manifest " + text_of(version.find("manifest_sha256")) +
+               "\n";
         for (const json::Value& file : version.find("files")->as_array()) {
             out += "  " + text_of(file.find("sha256")) + "  " + text_of(file.find("length")) + "  " +
                    text_of(file.find("name")) + "\n";

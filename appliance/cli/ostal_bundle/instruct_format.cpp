@@ -13,12 +13,14 @@ constexpr std::uint64_t kMaxConfigBytes = 16U << 20;
 
 std::string formats_text() {
     std::string out;
-    for (const std::string_view name : security::kInstructFormats) out += (out.empty() ? "" : ", ") + std::string(name);
+    for (const std::string_view name : security::kInstructFormats)
+        out += (out.empty() ? "" : ", ") + std::string(name);
     return out;
 }
 
 tl::unexpected<Error> ask_for_format(const std::string& why) {
-    return fail(Code::kUnprocessable, why + ": say its instruct format with --format, one of " + formats_text());
+    return fail(Code::kUnprocessable,
+                why + ": say its instruct format with --format, one of " + formats_text());
 }
 
 // `chat_template` is a text, or a list of {name, template}.
@@ -30,7 +32,8 @@ std::optional<std::string> template_in(const json::Value& config) {
     for (const json::Value& entry : member->as_array()) {
         const json::Value* name = entry.find("name");
         const json::Value* text = entry.find("template");
-        if (name != nullptr && name->is_string() && name->as_string() == "default" && text != nullptr && text->is_string()) {
+        if (name != nullptr && name->is_string() && name->as_string() == "default" && text != nullptr &&
+            text->is_string()) {
             return text->as_string();
         }
     }
@@ -62,7 +65,8 @@ Result<InstructFormat> format_of(const engine::WeightSource& model) {
     const std::string digest = to_hex(security::sha256(as_bytes(*text)));
     const auto known = engine::find_known_template(digest);
     if (!known) return ask_for_format("the model's chat template (SHA-256 " + digest + ") is not known");
-    return InstructFormat{std::string(engine::format_name(known->format)), std::string(known->default_system)};
+    return InstructFormat{std::string(engine::format_name(known->format)),
+                          std::string(known->default_system)};
 }
 
 }  // namespace ostal::bundle

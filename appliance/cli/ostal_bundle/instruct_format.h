@@ -18,8 +18,8 @@ struct InstructFormat {
 // file's tokenizer.chat_template. Nothing when the model carries none.
 Result<std::optional<std::string>> template_of(const engine::WeightSource& model);
 
-// By the SHA-256 of the template in the engine's table. kUnprocessable asks for --format: there is no template,
-// or an unknown one (its digest is named).
+// By the SHA-256 of the template in the engine's table. kUnprocessable asks for --format: there is no
+// template, or an unknown one (its digest is named).
 Result<InstructFormat> format_of(const engine::WeightSource& model);
 
 }  // namespace ostal::bundle

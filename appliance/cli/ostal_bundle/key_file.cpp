@@ -62,7 +62,8 @@ Result<security::Ed25519PublicKey> read_public_key(Files& files, const std::stri
 Result<security::SecretBytes> read_passphrase(Files& files, const std::string& path) {
     OSTAL_TRY(const security::SecretBytes content, read_secret(files, path));
     const std::string_view line = content.text().substr(0, content.text().find_first_of("\r\n"));
-    if (line.empty()) return fail(Code::kInvalidArgument, "the passphrase file " + path + " has an empty first line");
+    if (line.empty())
+        return fail(Code::kInvalidArgument, "the passphrase file " + path + " has an empty first line");
     return security::SecretBytes::copy_of(as_bytes(line));
 }
 

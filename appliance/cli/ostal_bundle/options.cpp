@@ -5,8 +5,8 @@
 
 namespace ostal::bundle {
 
-Result<Options> Options::parse(const std::vector<std::string>& words, const std::vector<std::string_view>& known,
-                               std::size_t most_words) {
+Result<Options> Options::parse(const std::vector<std::string>& words,
+                               const std::vector<std::string_view>& known, std::size_t most_words) {
     Options out;
     for (std::size_t i = 0; i < words.size(); ++i) {
         const std::string& word = words[i];
@@ -16,7 +16,8 @@ Result<Options> Options::parse(const std::vector<std::string>& words, const std:
         }
         const std::size_t equals = word.find('=');
         const std::string name = word.substr(0, equals);
-        if (std::find(known.begin(), known.end(), name) == known.end()) return fail(Code::kUsage, "unknown option " + name);
+        if (std::find(known.begin(), known.end(), name) == known.end())
+            return fail(Code::kUsage, "unknown option " + name);
         if (equals != std::string::npos) {
             out.values_.emplace(name, word.substr(equals + 1));
         } else if (i + 1 < words.size()) {
@@ -25,7 +26,8 @@ Result<Options> Options::parse(const std::vector<std::string>& words, const std:
             return fail(Code::kUsage, name + " needs a value");
         }
     }
-    if (out.words_.size() > most_words) return fail(Code::kUsage, "unexpected word " + out.words_[most_words]);
+    if (out.words_.size() > most_words)
+        return fail(Code::kUsage, "unexpected word " + out.words_[most_words]);
     return out;
 }
 

@@ -15,8 +15,8 @@ class Options {
 public:
     // `known` lists the options that a command takes, each with a value. kUsage for any other, for a missing
     // value and for a word too many.
-    static Result<Options> parse(const std::vector<std::string>& words, const std::vector<std::string_view>& known,
-                                 std::size_t most_words);
+    static Result<Options> parse(const std::vector<std::string>& words,
+                                 const std::vector<std::string_view>& known, std::size_t most_words);
 
     const std::vector<std::string>& words() const { return words_; }
     std::vector<std::string> all(std::string_view name) const;

@@ -26,8 +26,8 @@ std::optional<std::uint64_t> version_in_name(const std::string& name, Role role)
 }
 
 // The only file of a role; nothing when there is none.
-Result<std::optional<Bytes>> only_file(Files& files, const std::string& folder, const std::vector<std::string>& names,
-                                       Role role) {
+Result<std::optional<Bytes>> only_file(Files& files, const std::string& folder,
+                                       const std::vector<std::string>& names, Role role) {
     std::optional<Bytes> found;
     for (const std::string& name : names) {
         if (!version_in_name(name, role)) continue;
@@ -55,7 +55,8 @@ bool holds(const Root& root, Role role, const security::Ed25519PrivateKey& key) 
 
 Keys holders(const Root& root, Role role, const Keys& keys) {
     Keys out;
-    std::copy_if(keys.begin(), keys.end(), std::back_inserter(out), [&](const auto* key) { return holds(root, role, *key); });
+    std::copy_if(keys.begin(), keys.end(), std::back_inserter(out),
+                 [&](const auto* key) { return holds(root, role, *key); });
     return out;
 }
 
@@ -75,18 +76,20 @@ security::MetadataHead head_of(const Metadata& metadata) { return {metadata.vers
 
 // The file that lists `pinned`: signed again where it holds, made anew where it does not and a key may.
 template <typename Parse, typename Pin, typename Body>
-Status sign_list(const Root& root, Role role, Bytes& file, const Bytes& pinned, const Keys& keys, Parse parse, Pin pin,
-                 Body body) {
+Status sign_list(const Root& root, Role role, Bytes& file, const Bytes& pinned, const Keys& keys, Parse parse,
+                 Pin pin, Body body) {
     OSTAL_TRY(const auto parsed, parse(file));
     const Keys mine = holders(root, role, keys);
     if (is_pin_of(pin(parsed), pinned)) return sign_file(file, mine);
     if (mine.empty()) return {};
     OSTAL_TRY(const Metadata listed, security::parse_metadata_head(pinned));
-    file = security::sign_metadata(body(head_of(parsed.metadata), security::pin_of(listed.version, pinned)), mine);
+    file = security::sign_metadata(body(head_of(parsed.metadata), security::pin_of(listed.version, pinned)),
+                                   mine);
     return {};
 }
 
-Status put(Files& files, const std::string& folder, Role role, const Bytes& content, std::set<std::string>& kept) {
+Status put(Files& files, const std::string& folder, Role role, const Bytes& content,
+           std::set<std::string>& kept) {
     OSTAL_TRY(const Metadata head, security::parse_metadata_head(content));
     const std::string name = security::metadata_file_name(role, head.version);
     kept.insert(name);
@@ -113,7 +116,8 @@ Result<Repository> read_repository(Files& files, const std::string& folder) {
     OSTAL_TRY(out.targets, only_file(files, metadata, *names, Role::kTargets));
     OSTAL_TRY(out.snapshot, only_file(files, metadata, *names, Role::kSnapshot));
     if (std::find(names->begin(), names->end(), "timestamp.json") != names->end()) {
-        OSTAL_TRY(out.timestamp, read_file(files, join_path(metadata, "timestamp.json"), security::kMaxMetadataBytes));
+        OSTAL_TRY(out.timestamp,
+                  read_file(files, join_path(metadata, "timestamp.json"), security::kMaxMetadataBytes));
     }
     return out;
 }
@@ -135,10 +139,12 @@ Status add_roots(Repository& repository, const std::vector<Bytes>& roots) {
         if (version <= repository.roots.size()) {
             OSTAL_TRY(const Root held, security::parse_root(repository.roots[version - 1]));
             if (held.metadata.canonical == root.metadata.canonical) continue;
-            return fail(Code::kConflict, repository.folder + " has another root version " + std::to_string(version));
+            return fail(Code::kConflict,
+                        repository.folder + " has another root version " + std::to_string(version));
         }
         if (version != repository.roots.size() + 1) {
-            return fail(Code::kInvalidArgument, "root version " + std::to_string(repository.roots.size() + 1) +
+            return fail(Code::kInvalidArgument, "root version " +
+                                                    std::to_string(repository.roots.size() + 1) +
                                                     " is missing: give every root from 1");
         }
         if (version == 1) {
@@ -175,17 +181,20 @@ Result<std::vector<RoleState>> role_states(const Repository& repository) {
     return out;
 }
 
-Status make_release(Repository& repository, const std::vector<security::Target>& targets, const Release& release,
-                    const Keys& keys) {
+Status make_release(Repository& repository, const std::vector<security::Target>& targets,
+                    const Release& release, const Keys& keys) {
     OSTAL_TRY(const Root root, newest_root(repository));
     const auto sign = [&](Role role, const json::Value& body) {
         return security::sign_metadata(body, holders(root, role, keys));
     };
     repository.targets = sign(Role::kTargets, security::targets_body(release.targets, targets));
-    repository.snapshot =
-        sign(Role::kSnapshot, security::snapshot_body(release.snapshot, security::pin_of(release.targets.version, *repository.targets)));
+    repository.snapshot = sign(
+        Role::kSnapshot, security::snapshot_body(release.snapshot, security::pin_of(release.targets.version,
+                                                                                    *repository.targets)));
     repository.timestamp =
-        sign(Role::kTimestamp, security::timestamp_body(release.timestamp, security::pin_of(release.snapshot.version, *repository.snapshot)));
+        sign(Role::kTimestamp,
+             security::timestamp_body(release.timestamp,
+                                      security::pin_of(release.snapshot.version, *repository.snapshot)));
     // What a client would refuse is refused here first.
     OSTAL_TRYV(security::parse_targets(*repository.targets));
     return {};
@@ -219,7 +228,8 @@ Status write_repository(Files& files, const Repository& repository) {
     if (repository.timestamp) OSTAL_TRYV(put(files, folder, Role::kTimestamp, *repository.timestamp, kept));
     OSTAL_TRY(const auto names, files.list_directory(folder));
     for (const std::string& name : names) {
-        const bool is_metadata = version_in_name(name, Role::kTargets) || version_in_name(name, Role::kSnapshot);
+        const bool is_metadata =
+            version_in_name(name, Role::kTargets) || version_in_name(name, Role::kSnapshot);
         if (is_metadata && !kept.contains(name)) OSTAL_TRYV(files.remove_file(join_path(folder, name)));
     }
     OSTAL_TRYV(files.sync_directory(folder));
@@ -228,13 +238,17 @@ Status write_repository(Files& files, const Repository& repository) {
 
 Status make_readable(const std::string& path) {
     namespace fs = std::filesystem;
-    constexpr auto kFile = fs::perms::owner_read | fs::perms::owner_write | fs::perms::group_read | fs::perms::others_read;
+    constexpr auto kFile =
+        fs::perms::owner_read | fs::perms::owner_write | fs::perms::group_read | fs::perms::others_read;
     constexpr auto kFolder = kFile | fs::perms::owner_exec | fs::perms::group_exec | fs::perms::others_exec;
     std::error_code ec;
-    const auto open_up = [&](const fs::path& one) { fs::permissions(one, fs::is_directory(one, ec) ? kFolder : kFile, ec); };
+    const auto open_up = [&](const fs::path& one) {
+        fs::permissions(one, fs::is_directory(one, ec) ? kFolder : kFile, ec);
+    };
     open_up(path);
     if (!ec && fs::is_directory(path, ec)) {
-        for (fs::recursive_directory_iterator it(path, ec), end; !ec && it != end; it.increment(ec)) open_up(it->path());
+        for (fs::recursive_directory_iterator it(path, ec), end; !ec && it != end; it.increment(ec))
+            open_up(it->path());
     }
     if (ec) return fail(Code::kIo, "cannot make " + path + " readable: " + ec.message());
     return {};

@@ -20,7 +20,8 @@ std::int64_t default_expiry_us(const Clock& clock) {
     using namespace std::chrono;
     const sys_time<microseconds> now{microseconds{clock.wall_now_us()}};
     const year this_year = year_month_day{floor<days>(now)}.year();
-    return duration_cast<microseconds>(sys_days{(this_year + years{6}) / January / 1}.time_since_epoch()).count();
+    return duration_cast<microseconds>(sys_days{(this_year + years{6}) / January / 1}.time_since_epoch())
+        .count();
 }
 
 }  // namespace
@@ -53,8 +54,9 @@ Result<RootReport> make_root(const Clock& clock, const RootOptions& options) {
         if (options.holders[index]) roles[index].keys = *options.holders[index];
         if (options.thresholds[index]) roles[index].threshold = *options.thresholds[index];
         if (roles[index].threshold < 1 || roles[index].threshold > roles[index].keys.size()) {
-            return fail(Code::kInvalidArgument, "the role " + std::string(metadata_role_name(role)) + " has " +
-                                                    std::to_string(roles[index].keys.size()) + " keys, a threshold of " +
+            return fail(Code::kInvalidArgument, "the role " + std::string(metadata_role_name(role)) +
+                                                    " has " + std::to_string(roles[index].keys.size()) +
+                                                    " keys, a threshold of " +
                                                     std::to_string(roles[index].threshold) + " does not fit");
         }
     }

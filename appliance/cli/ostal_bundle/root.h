@@ -14,8 +14,9 @@
 namespace ostal::bundle {
 
 struct RootOptions {
-    Keys keys;                      // that sign
-    std::optional<Bytes> previous;  // the root before; its keys and thresholds stay where nothing else is said
+    Keys keys;  // that sign
+    std::optional<Bytes>
+        previous;  // the root before; its keys and thresholds stay where nothing else is said
     // By role: who holds it. Unsaid in a first root: the signing keys.
     std::array<std::optional<std::vector<security::Ed25519PublicKey>>, 4> holders;
     std::array<std::optional<std::uint32_t>, 4> thresholds;

@@ -10,7 +10,8 @@ Status check_target(const security::Target& target, const Medium& medium) {
     ContentHasher hasher;
     Bytes head;
     OSTAL_TRYV(read_pieces(pieces_of(target, medium), target.length, [&](ByteSpan bytes) -> Status {
-        if (head.size() < kHeadBytes) append(head, bytes.first(std::min(bytes.size(), kHeadBytes - head.size())));
+        if (head.size() < kHeadBytes)
+            append(head, bytes.first(std::min(bytes.size(), kHeadBytes - head.size())));
         hasher.update(bytes);
         return {};
     }));
@@ -43,7 +44,8 @@ Result<BundleCheck> check_bundle(const std::string& folder, const TrustView& tru
         if (!version.has_files) continue;
         for (const security::Target& target : version.manifest.files) {
             auto status = check_target(target, medium);
-            if (!status) return fail(std::move(status).error().with("while checking " + target.path.to_string()));
+            if (!status)
+                return fail(std::move(status).error().with("while checking " + target.path.to_string()));
             if (on_file) on_file(target.path.to_string());
         }
         OSTAL_TRYV(check_model(version.manifest, medium));
