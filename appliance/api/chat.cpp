@@ -57,6 +57,15 @@ Step<std::shared_ptr<LoadedModel>> find_model(Services& services, const Call& ca
     return model;
 }
 
+// The assistant's text that the answer is to continue: the last message, when it says so.
+std::optional<std::string> continued_text(const engine::ChatRequest& chat) {
+    const engine::ChatMessage& last = chat.messages.back();
+    if (last.role != engine::Role::kAssistant || !(last.prefix || chat.continue_final_message)) return std::nullopt;
+    std::string text;
+    for (const engine::ContentPart& part : last.content) text += part.text;
+    return text;
+}
+
 // The prompt's tokens and the room they leave.
 Step<engine::GenerationRequest> to_generation(const ChatCompletionRequest& request, const LoadedModel& model,
                                               const Config& config, RandomSource& random) {
@@ -86,6 +95,7 @@ Step<engine::GenerationRequest> to_generation(const ChatCompletionRequest& reque
         random.fill(bytes);
         out.sampling.seed = load_le<std::uint64_t>(bytes.data());
     }
+    out.continues_text = continued_text(request.chat).has_value();
     out.stop = request.stop;
     out.stop_tokens = model.stop_tokens;
     return out;
@@ -99,6 +109,7 @@ AnswerHead make_head(const ChatCompletionRequest& request, const LoadedModel& mo
     head.created_s = appliance.clock().wall_now_us() / 1'000'000;
     head.model = model.name;
     head.fingerprint = "fp_" + model.digest.substr(0, 12);
+    head.prefix = continued_text(request.chat).value_or("");
     if (request.include_usage) {
         head.usage_chunk = *request.include_usage ? AnswerHead::UsageChunk::kExtra : AnswerHead::UsageChunk::kNone;
     }

@@ -55,7 +55,7 @@ Ending ending_of(const TokenEvent& event) {
 class WholeAnswer final : public engine::TokenSink {
 public:
     WholeAnswer(AnswerHead head, std::shared_ptr<Inference> inference, http::Respond respond)
-        : head_(std::move(head)), inference_(std::move(inference)), respond_(std::move(respond)) {}
+        : head_(std::move(head)), inference_(std::move(inference)), respond_(std::move(respond)), text_(head_.prefix) {}
 
     engine::PushResult push(const TokenEvent& event) override {
         text_ += event.text;
@@ -124,7 +124,7 @@ public:
         Chunk chunk;
         if (!opened_) {
             opened_ = true;
-            append_delta(chunk.bytes, json::Object{{"role", "assistant"}, {"content", ""}}, nullptr, nullptr);
+            append_delta(chunk.bytes, json::Object{{"role", "assistant"}, {"content", head_.prefix}}, nullptr, nullptr);
         }
         while (!finish_) {
             const auto event = tokens_->pop();

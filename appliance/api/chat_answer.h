@@ -17,6 +17,7 @@ struct AnswerHead {
     std::int64_t created_s = 0;
     std::string model;
     std::string fingerprint;
+    std::string prefix;   // the assistant's text that the answer continues; it is given back first
     // Usage on the chunk that carries finish_reason (La Plateforme), in a chunk of its own (OpenAI's
     // stream_options.include_usage), or not at all.
     enum class UsageChunk { kOnFinish, kExtra, kNone } usage_chunk = UsageChunk::kOnFinish;

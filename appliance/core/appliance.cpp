@@ -262,6 +262,7 @@ Status Appliance::open_vault() {
         seams_.log.error("model store", {{"alarm", alarm}});
         OSTAL_TRYV(audit_->append(event("model:alarm", alarm)));
     }
+    OSTAL_TRYV(erase_orphaned_keys(*vault));
     OSTAL_TRY(auto audit_keys, keyring_audit_keys(*keyring_, config_.instance.name));
     OSTAL_TRYV(audit_->unseal(std::move(audit_keys)));
     OSTAL_TRY(const std::uint32_t approvals, vault->users.approvals_required());
@@ -274,6 +275,19 @@ Status Appliance::open_vault() {
     }
     stop_loading_ = false;
     loader_ = NamedThread("ost-load", [this] { load_active_models(); });
+    return {};
+}
+
+// A data key is stored before the row that names it and erased before that row is deleted: what a crash left in
+// between belongs to nothing.
+Status Appliance::erase_orphaned_keys(const Vault& vault) {
+    OSTAL_TRY(const auto keys, keyring_->list_deks());
+    OSTAL_TRY(const auto named, vault.models->data_keys());
+    for (const security::Id& key : keys) {
+        if (named.contains(key)) continue;
+        seams_.log.info("a data key that nothing names is erased");
+        OSTAL_TRYV(keyring_->erase_dek(key));
+    }
     return {};
 }
 

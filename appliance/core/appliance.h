@@ -109,6 +109,7 @@ private:
     Appliance(const Config& config, const Seams& seams) : config_(config), seams_(seams) {}
     Status prepare_folders();
     Status open_vault();
+    Status erase_orphaned_keys(const Vault& vault);
     void close_vault();
     void load_active_models();
     Status wrong_secret(const api::Caller& caller);

@@ -67,6 +67,16 @@ def test_stop_strings_and_max_tokens(appliance):
     assert short["choices"][0]["finish_reason"] == "length" and short["usage"]["completion_tokens"] == 3
 
 
+def test_a_prefix_is_continued_and_given_back(appliance):
+    whole = appliance.chat("What is a violin?")[1]["choices"][0]["message"]["content"]
+    prefix = " ".join(whole.split(" ")[:4])
+    messages = [{"role": "user", "content": "What is a violin?"}, {"role": "assistant", "content": prefix, "prefix": True}]
+    answer = appliance.chat("", messages=messages)[1]["choices"][0]["message"]["content"]
+    assert answer == whole
+    events = list(appliance.stream("", messages=messages))[:-1]
+    assert "".join(c["delta"].get("content") or "" for e in events for c in e["choices"]) == whole
+
+
 BAD_REQUESTS = [
     (b"{", 400, "invalid_request"),
     (b'{"a":1,"a":2}', 400, "invalid_request"),

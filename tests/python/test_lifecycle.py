@@ -58,6 +58,44 @@ def test_new_sealed_unsealed():
         appliance.close()
 
 
+def status_of(pid, thread=None):
+    path = f"/proc/{pid}/task/{thread}/status" if thread else f"/proc/{pid}/status"
+    with open(path) as file:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+
+
+def test_start_order_and_what_the_processes_gave_up(appliance):
+    """options, zygote, listeners, sandbox, threads: the zygote has no listener, every thread is confined."""
+    assert 'steps="config,zygote,listeners,sandbox,threads"' in appliance.log_text() or \
+        "steps=config,zygote,listeners,sandbox,threads" in appliance.log_text()
+    pid = appliance.process.pid
+    confined = "is not confined" not in appliance.log_text() and "are not confined" not in appliance.log_text()
+    threads = os.listdir(f"/proc/{pid}/task")
+    assert len(threads) > 8
+    names = {status_of(pid, t)["Name"] for t in threads}
+    assert {"ost-io", "ost-log", "ost-ctl"} <= {n.split("-0")[0] for n in names} | names
+    for thread in threads:
+        status = status_of(pid, thread)
+        assert status["NoNewPrivs"] == "1"
+        if confined:
+            assert status["Seccomp"] == "2", status["Name"]
+    children = [p for p in os.listdir("/proc") if p.isdigit() and os.path.exists(f"/proc/{p}/status") and status_of(p)["PPid"] == str(pid)]
+    assert [status_of(p)["Name"] for p in children] == ["ostald-zygote"]
+    zygote = children[0]
+    assert status_of(zygote)["Threads"] == "1"
+    assert sorted(os.readlink(f"/proc/{zygote}/fd/{f}").split(":")[0] for f in os.listdir(f"/proc/{zygote}/fd")) == ["/dev/null"] * 3 + ["socket"]
+
+
+def test_a_dead_zygote_stops_imports_and_nothing_else(own_appliance):
+    appliance = own_appliance()
+    pid = appliance.process.pid
+    zygote = next(p for p in os.listdir("/proc") if p.isdigit() and os.path.exists(f"/proc/{p}/status") and status_of(p)["PPid"] == str(pid))
+    os.kill(int(zygote), 9)
+    medium = appliance.signer.bundle(appliance.folder / "second", version=2)
+    fails(6, appliance.ctl, "model", "import", medium)
+    assert appliance.chat("What is a violin?")[0] == 200
+
+
 def test_state_folder_in_use(appliance):
     second = Appliance(appliance.folder)
     second.socket = appliance.folder / "second.sock"
