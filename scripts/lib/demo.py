@@ -293,6 +293,9 @@ def main():
         print(f"demo: {error}{advice}", file=sys.stderr)
         return 1
     finally:
+        # A second Ctrl-C must not leave the daemon and its folder behind.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if demo is not None:
             demo.stop()
 
