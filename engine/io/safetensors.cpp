@@ -214,11 +214,14 @@ Result<std::vector<SafetensorsEntry>> read_sharded_safetensors(const WeightSourc
         if (example.empty() || name < example) example = name;
     }
     for (const SourceFile& file : source.files()) {
-        if (file.name.ends_with(".safetensors") && file.name.starts_with("model") &&
-            !shards.contains(file.name)) {
-            return malformed("the model has the file " + file.name + ", which " + std::string(index_file) +
-                             " does not name");
-        }
+        const bool is_weights = file.name.ends_with(".safetensors") && file.name.starts_with("model");
+        if (!is_weights || shards.contains(file.name)) continue;
+        // A shard that writers left without a tensor is harmless; tensors that the index does not name are
+        // not.
+        OSTAL_TRY(const auto entries, read_safetensors_header(source, file.name));
+        if (entries.empty()) continue;
+        return malformed("the model has the file " + file.name + " with tensor " + entries.front().name +
+                         ", which " + std::string(index_file) + " does not name");
     }
     std::vector<SafetensorsEntry> all;
     for (const auto& [shard, example] : shards) {

@@ -1,0 +1,180 @@
+"""ostal-engine against golden values and against a plain numpy forward pass (tests/golden/README.md)."""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = pathlib.Path(os.environ.get("OSTAL_BIN_DIR", ROOT / "build" / "release" / "bin"))
+GOLDEN = ROOT / "tests" / "golden"
+TOOLS = ROOT / "tests" / "tools"
+MINI = ROOT / "models" / "ostal-mini"
+TOLERANCE = 1e-3  # on the log-probability of the best token, of a float32 path
+
+
+def engine(*words, stdin="", code=0):
+    done = subprocess.run([str(BIN / "ostal-engine"), *map(str, words)], input=stdin.encode(), capture_output=True,
+                          timeout=300)
+    assert done.returncode == code, f"exit {done.returncode}: {done.stderr.decode()}"
+    return done.stdout.decode() if code == 0 else done.stderr.decode()
+
+
+def golden(name):
+    return json.loads((GOLDEN / f"{name}.json").read_text())
+
+
+def joined(ids):
+    return ",".join(map(str, ids))
+
+
+@pytest.fixture(scope="session")
+def smollm2():
+    path = os.environ.get("OSTAL_SMOLLM2_GGUF")
+    if not path:
+        pytest.skip("OSTAL_SMOLLM2_GGUF does not name SmolLM2-135M-Instruct.Q4_1.gguf")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tokenizers():
+    path = os.environ.get("OSTAL_TOKENIZERS")
+    if not path:
+        pytest.skip("OSTAL_TOKENIZERS does not name the folder of mistral-common's tokenizers")
+    return pathlib.Path(path)
+
+
+# ---- Log-probabilities and greedy answers ----
+
+def check_logits(found, expected):
+    """The best token of each position; where the reference has a clear one, its id too."""
+    assert [entry["pos"] for entry in found] == list(range(len(expected)))
+    for entry, reference in zip(found, expected):
+        (best, logprob), (_, second) = reference[0], reference[1]
+        assert abs(entry["top"][0][1] - logprob) <= TOLERANCE, entry["pos"]
+        if logprob - second > 2 * TOLERANCE:
+            assert entry["top"][0][0] == best, entry["pos"]
+
+
+def check_case(model, case):
+    ids = case["prompt_ids"] + case["greedy_ids"]
+    found = json.loads(engine("logits", "--model", model, "--ids", joined(ids), "--top", 5))
+    check_logits(found[:len(case["top5"])], case["top5"])
+
+
+def check_greedy(model, case):
+    answer = json.loads(engine("generate", "--model", model, "--ids", joined(case["prompt_ids"]), "--max-tokens",
+                               len(case["greedy_ids"]), "--json"))
+    ties = [at for at, margin in enumerate(case["margin"]) if margin <= 2 * TOLERANCE]
+    clear = ties[0] if ties else len(case["greedy_ids"])
+    assert answer["ids"][:clear] == case["greedy_ids"][:clear]
+    if not ties:
+        assert answer["text"].strip() == case["greedy_text"].strip()
+
+
+@pytest.mark.parametrize("index", range(len(golden("logits-ostal-mini")["cases"])))
+def test_ostal_mini(index):
+    case = golden("logits-ostal-mini")["cases"][index]
+    roles = ("user", "assistant")
+    messages = [{"role": roles[at % 2], "content": turn} for at, turn in enumerate(case["turns"])]
+    prompt = engine("template", "--model", MINI, "--format", "v3", "--chat", stdin=json.dumps({"messages": messages}))
+    assert json.loads(prompt) == case["prompt_ids"]
+    check_case(MINI, case)
+    check_greedy(MINI, case)
+
+
+@pytest.mark.parametrize("index", range(len(golden("logits-smollm2")["cases"])))
+def test_smollm2(smollm2, index):
+    case = golden("logits-smollm2")["cases"][index]
+    check_case(smollm2, case)
+    check_greedy(smollm2, case)
+
+
+def test_scalar_and_avx2_agree_with_the_golden_values():
+    case = golden("logits-ostal-mini")["cases"][0]
+    for isa in ("scalar", "avx2"):
+        found = json.loads(engine("logits", "--model", MINI, "--ids", joined(case["prompt_ids"]), "--top", 2, "--isa", isa))
+        check_logits(found, case["top5"][:len(found)])
+
+
+# Every layout of made models against the reference forward pass of the Hugging Face folder.
+SHAPES = {
+    "experts": ["--preset", "micro"],
+    "dense": ["--preset", "micro", "--experts", "0", "--kv-heads", "4"],
+    "own-head-dim": ["--preset", "micro", "--head-dim", "32", "--rope-theta", "10000", "--eps", "1e-6"],
+    "one-expert-a-token": ["--preset", "micro", "--experts", "8", "--topk", "1", "--heads", "8", "--kv-heads", "1"],
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_made_models(tmp_path, shape):
+    pytest.importorskip("numpy")
+    make = [sys.executable, str(TOOLS / "make_model.py"), *SHAPES[shape], "--seed", "5", "--tokenizer",
+            str(MINI / "tokenizer.model")]
+    for more in (["--hf", tmp_path / "hf", "--gguf", tmp_path / "f32" / "model.gguf", "--f32"],
+                 ["--hf", tmp_path / "shards", "--shards", "3", "--gguf", tmp_path / "bf16" / "model.gguf"]):
+        subprocess.run([*make, *map(str, more)], check=True, capture_output=True, timeout=300)
+    ids = [1] + [(i * 7919) % 1500 + 10 for i in range(75)]
+    reference = subprocess.run([sys.executable, str(TOOLS / "reference.py"), str(tmp_path / "hf"), "--ids", joined(ids),
+                                "--top", "2", "--json"], check=True, capture_output=True, timeout=300)
+    expected = [entry["top"] for entry in json.loads(reference.stdout)]
+    for model in ("hf", "shards", "f32/model.gguf", "bf16/model.gguf"):
+        check_logits(json.loads(engine("logits", "--model", tmp_path / model, "--ids", joined(ids), "--top", 2)), expected)
+
+
+# ---- Tokens and templates through the command line; the whole of the golden files is tested in process ----
+
+@pytest.mark.parametrize("version", ["v1", "v2", "v3", "v7"])
+def test_texts(tokenizers, version):
+    data = golden(f"text-{version}")
+    file = tokenizers / data["tokenizer_file"]
+    for case in data["cases"][::8]:
+        assert json.loads(engine("tokenize", "--tokenizer", file, "--no-special", stdin=case["text"])) == case["ids"]
+        assert json.loads(engine("tokenize", "--tokenizer", file, stdin=case["text"])) == [1] + case["ids"]
+        assert engine("detokenize", "--tokenizer", file, stdin=json.dumps(case["ids"])) == case["decoded"]
+
+
+def test_texts_of_smollm2(smollm2):
+    for case in golden("text-smollm2")["cases"][::12]:
+        # Its metadata says that no bos is added.
+        assert json.loads(engine("tokenize", "--model", smollm2, stdin=case["text"])) == case["ids"]
+        assert engine("detokenize", "--tokenizer", smollm2, stdin=json.dumps(case["ids"])) == case["text"]
+
+
+@pytest.mark.parametrize("version", ["v1", "v2", "v3", "v7"])
+def test_chats(tokenizers, version):
+    data = golden(f"chat-{version}")
+    file = tokenizers / data["tokenizer_file"]
+    for case in data["cases"]:
+        if "refused" in case and case["name"] == "call-id-openai":
+            continue  # a server takes foreign call ids, and maps them
+        words = ["template", "--tokenizer", file, "--format", version, "--chat"]
+        request = json.dumps(case["request"])
+        if "refused" in case:
+            assert engine(*words, stdin=request, code=1), case["name"]
+        else:
+            assert json.loads(engine(*words, stdin=request)) == case["ids"], case["name"]
+
+
+def test_chats_of_smollm2(smollm2):
+    for case in golden("chat-smollm2")["cases"]:
+        request = json.dumps({"messages": case["messages"]})
+        # The template it carries is a known one; naming the format says the same.
+        for more in ([], ["--format", "chatml"]):
+            assert json.loads(engine("template", "--model", smollm2, "--chat", *more, stdin=request)) == case["ids"]
+
+
+# ---- Damaged files end with a reason, not with a signal ----
+
+def test_damaged_gguf(tmp_path, smollm2):
+    whole = pathlib.Path(smollm2)
+    path = tmp_path / "cut.gguf"
+    size = whole.stat().st_size
+    with open(whole, "rb") as file:
+        content = file.read(4 << 20)
+    for length in (0, 3, 4, 23, 24, 1000, len(content)):
+        path.write_bytes(content[:length])
+        error = engine("logits", "--model", path, "--ids", "1", code=1)
+        assert "cut.gguf" in error and str(size) not in error
