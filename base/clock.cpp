@@ -46,8 +46,9 @@ Result<std::int64_t> from_rfc3339(std::string_view text) {
                                            std::chrono::month(static_cast<unsigned>(number(5, 2))),
                                            std::chrono::day(static_cast<unsigned>(number(8, 2)))};
     if (date.ok() && number(0, 4) >= 1970) {
-        const std::int64_t seconds = std::chrono::sys_seconds(std::chrono::sys_days(date)).time_since_epoch().count() +
-                                     number(11, 2) * 3600 + number(14, 2) * 60 + number(17, 2);
+        const std::int64_t seconds =
+            std::chrono::sys_seconds(std::chrono::sys_days(date)).time_since_epoch().count() +
+            number(11, 2) * 3600 + number(14, 2) * 60 + number(17, 2);
         const std::int64_t wall_us = seconds * 1'000'000 + number(20, 6);
         if (to_rfc3339(wall_us) == text) return wall_us;
     }

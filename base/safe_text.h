@@ -10,8 +10,9 @@
 
 namespace ostal {
 
-// Harmful characters become visible text `\u{202e}`, broken bytes `\x{ff}`, a backslash `\\`; what is longer than
-// `limit_bytes` (>= 32) is cut at a character and ends in "...[65536 bytes]", the length it had.
+// Harmful characters become visible text `\u{202e}`, broken bytes `\x{ff}`, a backslash `\\`; what is
+// longer than `limit_bytes` (>= 32) is cut at a character and ends in "...[65536 bytes]", the length it
+// had.
 std::string safe_text(std::string_view text, std::size_t limit_bytes);
 
 // Valid UTF-8 without a harmful character (a backslash is none).

@@ -11,14 +11,20 @@ TEST(SafeText, HarmfulCharactersBecomeVisible) {
     EXPECT_EQ(safe_text("plain \xC3\xA9\xF0\x9F\x98\x80", 64), "plain \xC3\xA9\xF0\x9F\x98\x80");
     EXPECT_EQ(safe_text("a\r\nb", 64), "a\\u{0d}\\u{0a}b");
     EXPECT_EQ(safe_text("\x1b[31mred", 64), "\\u{1b}[31mred");
-    EXPECT_EQ(safe_text("\xC2\x9B" "31m", 64), "\\u{9b}31m");                 // C1 CSI
-    EXPECT_EQ(safe_text("x\xE2\x80\xAE" "cod.exe", 64), "x\\u{202e}cod.exe");   // right-to-left override
+    EXPECT_EQ(safe_text("\xC2\x9B"
+                        "31m",
+                        64),
+              "\\u{9b}31m");  // C1 CSI
+    EXPECT_EQ(safe_text("x\xE2\x80\xAE"
+                        "cod.exe",
+                        64),
+              "x\\u{202e}cod.exe");  // right-to-left override
     EXPECT_EQ(safe_text("\xE2\x80\xA8|\xEF\xBB\xBF", 64), "\\u{2028}|\\u{feff}");
-    EXPECT_EQ(safe_text("\xF3\xA0\x81\x81", 64), "\\u{e0041}");                // a tag character
+    EXPECT_EQ(safe_text("\xF3\xA0\x81\x81", 64), "\\u{e0041}");  // a tag character
     EXPECT_EQ(safe_text("\xEF\xBF\xBF", 64), "\\u{ffff}");
     EXPECT_EQ(safe_text("\xC3(", 64), "\\x{c3}(");
-    EXPECT_EQ(safe_text("\xED\xA0\x80", 64), "\\x{ed}\\x{a0}\\x{80}");         // a surrogate
-    EXPECT_EQ(safe_text("\\u{0d}", 64), "\\\\u{0d}");                          // no way to spell an escape
+    EXPECT_EQ(safe_text("\xED\xA0\x80", 64), "\\x{ed}\\x{a0}\\x{80}");  // a surrogate
+    EXPECT_EQ(safe_text("\\u{0d}", 64), "\\\\u{0d}");                   // no way to spell an escape
     EXPECT_EQ(safe_text(std::string("\0", 1), 64), "\\u{00}");
 }
 

@@ -21,7 +21,8 @@ bool is_user_step(Permission action) {
            action == Permission::kUserErase;
 }
 
-// Whether the assignment's reach covers the object. A tenant or project role without its tenant covers nothing.
+// Whether the assignment's reach covers the object. A tenant or project role without its tenant covers
+// nothing.
 bool reaches(Role role, const RoleAssignment& assignment, const Object& object) {
     if (role_scope(role) == RoleScope::kInstance) return true;
     if (assignment.tenant == kNoId || object.tenant != assignment.tenant) return false;
@@ -115,14 +116,11 @@ bool fits(Permission action, Object::Kind kind) {
     switch (action) {
         case Permission::kInferenceChat:
         case Permission::kInferenceComplete:
-        case Permission::kInferenceEmbed:
-            return kind == Object::Kind::kModelGrant;
+        case Permission::kInferenceEmbed: return kind == Object::Kind::kModelGrant;
         case Permission::kConversationRead:
         case Permission::kConversationWrite:
-        case Permission::kConversationDelete:
-            return kind == Object::Kind::kContent;
-        default:
-            return kind != Object::Kind::kContent;
+        case Permission::kConversationDelete: return kind == Object::Kind::kContent;
+        default: return kind != Object::Kind::kContent;
     }
 }
 
@@ -139,7 +137,8 @@ Decision may(const Subject& subject, Permission action, const Object& object) {
     if (!fits(action, object.kind)) return deny("wrong-object");
     const Decision decision = by_roles(subject, action, object);
     if (!decision.allow) return decision;
-    if (subject.kind == Subject::Kind::kApiKey && !in_scope(subject, action)) return deny("key-scope", decision.role);
+    if (subject.kind == Subject::Kind::kApiKey && !in_scope(subject, action))
+        return deny("key-scope", decision.role);
     if (object.kind == Object::Kind::kContent && (object.owner == kNoId || object.owner != subject.id)) {
         return deny("not-owner", decision.role);
     }
@@ -165,8 +164,8 @@ Status check_assignment(std::span<const Role> held, Role added, std::uint32_t ap
     }
     for (const Role role : held) {
         if (roles_conflict(role, added)) {
-            return fail(Code::kConflict, "one person cannot be both " + std::string(role_name(role)) + " and " +
-                                             std::string(role_name(added)));
+            return fail(Code::kConflict, "one person cannot be both " + std::string(role_name(role)) +
+                                             " and " + std::string(role_name(added)));
         }
     }
     return {};

@@ -45,21 +45,21 @@ struct Step {
 
 struct Object {
     enum class Kind {
-        kInstance,      // the appliance itself: configuration, TLS, models, audit, crypto
+        kInstance,  // the appliance itself: configuration, TLS, models, audit, crypto
         kTenant,
         kProject,
-        kModelGrant,    // a model as a project may use it; `granted` says whether the project has it
+        kModelGrant,  // a model as a project may use it; `granted` says whether the project has it
         kKey,
         kUser,
-        kContent,       // conversation, message, file: belongs to `owner`
+        kContent,  // conversation, message, file: belongs to `owner`
     };
     Kind kind = Kind::kInstance;
     Id id = kNoId;
     Id tenant = kNoId;
     Id project = kNoId;
-    Id owner = kNoId;   // kContent: whose it is
-    std::string model;        // kModelGrant: name
-    bool granted = false;     // kModelGrant
+    Id owner = kNoId;                   // kContent: whose it is
+    std::string model;                  // kModelGrant: name
+    bool granted = false;               // kModelGrant
     std::vector<Role> held_roles;       // kUser: the roles of the user acted on
     std::optional<Role> assigned_role;  // role:assign: the role given or withdrawn
     std::vector<Step> history;  // stage, approve, activate: earlier steps on the same version or change
@@ -80,7 +80,8 @@ struct Decision {
 // - kContent belongs to its owner alone, whatever the roles.
 // - A kModelGrant needs `granted`, and for a key with a list of models the model on it.
 // - role:assign never on oneself; instance roles are given by who holds role:assign for the instance.
-// - reset, disable and erase of a user are refused to a tenant-admin when the user holds an instance role, and
+// - reset, disable and erase of a user are refused to a tenant-admin when the user holds an instance role,
+//   and
 //   to everybody whose own roles conflict with a role of the user (a reset would lend him the other duty).
 // - A step is refused to who made the separated step before (Object::history).
 // The last three and `self` do not bind an owner while approvals.required is 1.
@@ -88,9 +89,8 @@ Decision may(const Subject& subject, Permission action, const Object& object);
 // An unknown permission name is denied.
 Decision may(const Subject& subject, std::string_view action, const Object& object);
 
-// Whether `added` may join `held` on one person: kConflict names the pair. `approvals_required` 1 is
-// asked for
-// kOwner; kApiClient is never assignable.
+// Whether `added` may join `held` on one person: kConflict names the pair. `approvals_required` 1 is asked
+// for kOwner; kApiClient is never assignable.
 Status check_assignment(std::span<const Role> held, Role added, std::uint32_t approvals_required);
 
 }  // namespace ostal::security

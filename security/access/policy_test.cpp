@@ -63,10 +63,13 @@ TEST(Policy, EveryRoleTimesEveryPermissionOnItsOwnObjects) {
             const auto action = static_cast<Permission>(p);
             if (role == Role::kApiClient) subject.scopes = {action};
             const Decision decision = may(subject, action, fitting(action));
-            EXPECT_EQ(decision.allow, role_has(role, action)) << role_name(role) << " " << permission_name(action);
+            EXPECT_EQ(decision.allow, role_has(role, action))
+                << role_name(role) << " " << permission_name(action);
             EXPECT_EQ(decision.policy_version, kPolicyVersion);
-            if (decision.allow) EXPECT_EQ(decision.role, role);
-            else EXPECT_EQ(decision.reason, "no-role");
+            if (decision.allow)
+                EXPECT_EQ(decision.role, role);
+            else
+                EXPECT_EQ(decision.reason, "no-role");
         }
     }
 }
@@ -108,7 +111,8 @@ TEST(Policy, TenantAndProjectRolesEndAtTheirBorder) {
             EXPECT_FALSE(may(user({role}), action, other).allow) << permission_name(action);
             Object sibling = fitting(action);
             sibling.project = kProjectA2;
-            EXPECT_EQ(may(user({role}), action, sibling).allow, role == Role::kTenantAdmin) << permission_name(action);
+            EXPECT_EQ(may(user({role}), action, sibling).allow, role == Role::kTenantAdmin)
+                << permission_name(action);
         }
     }
     Subject nowhere = user({});
@@ -125,11 +129,11 @@ TEST(Policy, OwnerHasTheReachOfHisParts) {
     const Subject owner = user({Role::kOwner}, 1);
     Object elsewhere = fitting(Permission::kInferenceChat);
     elsewhere.tenant = kTenantB;
-    EXPECT_FALSE(may(owner, Permission::kInferenceChat, elsewhere).allow);   // project-member of default
+    EXPECT_FALSE(may(owner, Permission::kInferenceChat, elsewhere).allow);  // project-member of default
     Object key = fitting(Permission::kKeyCreate);
     key.tenant = kTenantB;
-    EXPECT_FALSE(may(owner, Permission::kKeyCreate, key).allow);             // tenant-admin of default
-    EXPECT_TRUE(may(owner, Permission::kKeyRevoke, key).allow);              // security-officer, anywhere
+    EXPECT_FALSE(may(owner, Permission::kKeyCreate, key).allow);  // tenant-admin of default
+    EXPECT_TRUE(may(owner, Permission::kKeyRevoke, key).allow);   // security-officer, anywhere
     EXPECT_FALSE(may(owner, Permission::kAuditConfig, Object{}).allow);
     EXPECT_FALSE(may(owner, Permission::kBreakglassUse, Object{}).allow);
     // The role is nothing once two approvals are asked for.
@@ -162,11 +166,13 @@ TEST(Policy, InferenceNeedsTheGrantAndTheKindThatShowsIt) {
     for (const auto kind : {Object::Kind::kInstance, Object::Kind::kTenant, Object::Kind::kProject,
                             Object::Kind::kKey, Object::Kind::kUser, Object::Kind::kContent}) {
         object.kind = kind;
-        EXPECT_EQ(may(user({Role::kProjectMember}), Permission::kInferenceChat, object).reason, "wrong-object");
+        EXPECT_EQ(may(user({Role::kProjectMember}), Permission::kInferenceChat, object).reason,
+                  "wrong-object");
     }
     object = fitting(Permission::kConversationRead);
     object.kind = Object::Kind::kProject;
-    EXPECT_EQ(may(user({Role::kProjectMember}), Permission::kConversationRead, object).reason, "wrong-object");
+    EXPECT_EQ(may(user({Role::kProjectMember}), Permission::kConversationRead, object).reason,
+              "wrong-object");
 }
 
 TEST(Policy, AKeyIsAnApiClientWithinItsScopesAndModels) {
@@ -209,7 +215,8 @@ TEST(Policy, TheSamePersonDoesNotDoBothSteps) {
     for (const SeparationPair& pair : separation_pairs()) {
         // Somebody who holds everything by a fault of assignment is still stopped at the action.
         const Subject both = user({Role::kSysadmin, Role::kSecurityOfficer, Role::kModelOperator});
-        for (const auto& [done, next] : {std::pair{pair.first, pair.second}, std::pair{pair.second, pair.first}}) {
+        for (const auto& [done, next] :
+             {std::pair{pair.first, pair.second}, std::pair{pair.second, pair.first}}) {
             Object object = fitting(next);
             object.assigned_role = Role::kProjectMember;
             object.history = {{done, kAlice}};

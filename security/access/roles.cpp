@@ -88,18 +88,18 @@ static_assert(kPermissions.size() == kPermissionCount);
 // Network, TLS, users, backups, staging of updates, the service. Never: audit settings, approvals, roles,
 // crypto, content.
 constexpr std::array kSysadminMay = {
-    kModelList,      kUpdateStage,   kUpdateActivate,    kUpdateRollback, kUserRead,      kUserCreate,
-    kUserDisable,    kUserReset,     kRoleRead,          kTenantRead,     kTenantCreate,  kTenantDisable,
-    kProjectRead,    kQuotaRead,     kTlsRead,           kTlsIssue,       kTlsReload,     kConfigRead,
-    kConfigWrite,    kServiceStart,  kServiceStop,       kBackupCreate,   kBackupRestore, kBreakglassRequest,
-    kStatusRead,     kMetricsRead,
+    kModelList,   kUpdateStage,  kUpdateActivate, kUpdateRollback, kUserRead,      kUserCreate,
+    kUserDisable, kUserReset,    kRoleRead,       kTenantRead,     kTenantCreate,  kTenantDisable,
+    kProjectRead, kQuotaRead,    kTlsRead,        kTlsIssue,       kTlsReload,     kConfigRead,
+    kConfigWrite, kServiceStart, kServiceStop,    kBackupCreate,   kBackupRestore, kBreakglassRequest,
+    kStatusRead,  kMetricsRead,
 };
 // Roles, policies, keys, approvals. Never: staging what he approves, content, deleting audit.
 constexpr std::array kSecurityOfficerMay = {
-    kModelList,    kModelApprove, kUpdateApprove, kUserRead,     kUserReset,      kRoleRead,        kRoleAssign,
-    kRoleDefine,   kKeyList,      kKeyRevoke,     kTenantRead,   kTenantErase,    kProjectRead,     kAuditConfig,
-    kCryptoSeal,   kCryptoRotate, kCryptoRekey,   kCryptoSlot,   kTlsRead,        kConfigRead,      kBackupApprove,
-    kBreakglassGrant, kStatusRead,
+    kModelList,   kModelApprove, kUpdateApprove, kUserRead,        kUserReset,   kRoleRead,
+    kRoleAssign,  kRoleDefine,   kKeyList,       kKeyRevoke,       kTenantRead,  kTenantErase,
+    kProjectRead, kAuditConfig,  kCryptoSeal,    kCryptoRotate,    kCryptoRekey, kCryptoSlot,
+    kTlsRead,     kConfigRead,   kBackupApprove, kBreakglassGrant, kStatusRead,
 };
 constexpr std::array kAuditorMay = {
     kRoleRead, kAuditRead, kAuditExport, kAuditVerify, kAuditCosign, kTlsRead, kConfigRead, kStatusRead,
@@ -111,15 +111,16 @@ constexpr std::array kModelOperatorMay = {
     kModelRetire, kModelGrant,  kEngineConfigure, kStatusRead,    kMetricsRead,
 };
 constexpr std::array kTenantAdminMay = {
-    kModelList,  kUserRead,   kUserCreate,  kUserDisable,   kUserReset,      kRoleRead,  kRoleAssign, kKeyCreate,
-    kKeyList,    kKeyRevoke,  kTenantRead,  kProjectRead,   kProjectCreate,  kProjectDisable,
-    kQuotaRead,  kQuotaSet,
+    kModelList,     kUserRead,       kUserCreate, kUserDisable, kUserReset,  kRoleRead,
+    kRoleAssign,    kKeyCreate,      kKeyList,    kKeyRevoke,   kTenantRead, kProjectRead,
+    kProjectCreate, kProjectDisable, kQuotaRead,  kQuotaSet,
 };
 constexpr std::array kProjectMemberMay = {
     kInferenceChat,     kInferenceComplete,  kInferenceEmbed, kConversationRead,
     kConversationWrite, kConversationDelete, kModelList,
 };
-// metrics:read only where a key's scopes name it (policy.cpp): a monitoring system's key, not every application's.
+// metrics:read only where a key's scopes name it (policy.cpp): a monitoring system's key, not every
+// application's.
 constexpr std::array kApiClientMay = {
     kInferenceChat,     kInferenceComplete,  kInferenceEmbed, kConversationRead,
     kConversationWrite, kConversationDelete, kModelList,      kMetricsRead,
@@ -166,12 +167,12 @@ const RoleRow& row_of(Role role) {
 }
 
 constexpr std::array kSeparationPairs = {
-    SeparationPair{kUpdateStage, kUpdateApprove},    SeparationPair{kUpdateApprove, kUpdateActivate},
-    SeparationPair{kModelImport, kModelApprove},     SeparationPair{kModelStage, kModelApprove},
-    SeparationPair{kModelApprove, kModelActivate},   SeparationPair{kBackupRestore, kBackupApprove},
-    SeparationPair{kAuditConfig, kConfigWrite},      SeparationPair{kAuditConfig, kServiceStop},
-    SeparationPair{kRoleAssign, kUserCreate},        SeparationPair{kUpdateApprove, kUpdateApprove},
-    SeparationPair{kModelApprove, kModelApprove},    SeparationPair{kBackupApprove, kBackupApprove},
+    SeparationPair{kUpdateStage, kUpdateApprove},  SeparationPair{kUpdateApprove, kUpdateActivate},
+    SeparationPair{kModelImport, kModelApprove},   SeparationPair{kModelStage, kModelApprove},
+    SeparationPair{kModelApprove, kModelActivate}, SeparationPair{kBackupRestore, kBackupApprove},
+    SeparationPair{kAuditConfig, kConfigWrite},    SeparationPair{kAuditConfig, kServiceStop},
+    SeparationPair{kRoleAssign, kUserCreate},      SeparationPair{kUpdateApprove, kUpdateApprove},
+    SeparationPair{kModelApprove, kModelApprove},  SeparationPair{kBackupApprove, kBackupApprove},
 };
 
 bool stands_alone(Role role) {

@@ -102,7 +102,8 @@ TEST(Roles, NoRoleHoldsBothHalvesOfAPairExceptOwnerAndTenantAdmin) {
         for (const SeparationPair& pair : separation_pairs()) {
             if (pair.first == pair.second) continue;
             EXPECT_FALSE(role_has(role, pair.first) && role_has(role, pair.second))
-                << role_name(role) << " " << permission_name(pair.first) << "/" << permission_name(pair.second);
+                << role_name(role) << " " << permission_name(pair.first) << "/"
+                << permission_name(pair.second);
         }
     }
 }
@@ -120,10 +121,12 @@ TEST(Roles, ConflictsAreThese) {
         for (std::size_t b = 0; b < kRoleCount; ++b) {
             const auto first = static_cast<Role>(a);
             const auto second = static_cast<Role>(b);
-            const bool expected = a != b && (alone(first) || alone(second) ||
-                                             expected_beside_loners.contains({std::min(first, second),
-                                                                              std::max(first, second)}));
-            EXPECT_EQ(roles_conflict(first, second), expected) << role_name(first) << " " << role_name(second);
+            const bool expected =
+                a != b &&
+                (alone(first) || alone(second) ||
+                 expected_beside_loners.contains({std::min(first, second), std::max(first, second)}));
+            EXPECT_EQ(roles_conflict(first, second), expected)
+                << role_name(first) << " " << role_name(second);
         }
     }
 }
@@ -140,7 +143,8 @@ TEST(Roles, TheTableBelongsToItsVersion) {
     for (std::size_t r = 0; r < kRoleCount; ++r) {
         mix(role_name(static_cast<Role>(r)));
         std::set<std::string_view> names;
-        for (const Permission held : role_permissions(static_cast<Role>(r))) names.insert(permission_name(held));
+        for (const Permission held : role_permissions(static_cast<Role>(r)))
+            names.insert(permission_name(held));
         for (const std::string_view name : names) mix(name);
     }
     for (const SeparationPair& pair : separation_pairs()) {
@@ -148,7 +152,8 @@ TEST(Roles, TheTableBelongsToItsVersion) {
         mix(permission_name(pair.second));
     }
     EXPECT_EQ(kPolicyVersion, 1U);
-    EXPECT_EQ(digest, 15203883589899727296ULL) << "the table changed: raise kPolicyVersion and put the new digest here";
+    EXPECT_EQ(digest, 15203883589899727296ULL)
+        << "the table changed: raise kPolicyVersion and put the new digest here";
 }
 
 }  // namespace

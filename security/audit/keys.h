@@ -1,8 +1,7 @@
 // The two keys of the audit log, which exist only while the appliance is unsealed.
 //
-// The signing key (Ed25519) signs checkpoints. The MAC key k is a one-way chain: after each checkpoint
-// k' = HMAC-SHA-256(k, "next") replaces it and k is wiped, so that who takes the machine today cannot
-// forge the
+// The signing key (Ed25519) signs checkpoints. The MAC key k is a one-way chain: after each checkpoint k' =
+// HMAC-SHA-256(k, "next") replaces it and k is wiped, so that who takes the machine today cannot forge the
 // MACs of yesterday. The chain starts at K_audit0, which only the auditor keeps (audit_key_setup.h).
 #pragma once
 

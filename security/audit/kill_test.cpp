@@ -1,4 +1,5 @@
-// SIGKILL at twenty arbitrary moments: every record that was acknowledged is in the log, and the log verifies.
+// SIGKILL at twenty arbitrary moments: every record that was acknowledged is in the log, and the log
+// verifies.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -68,7 +69,8 @@ TEST(AuditKill, NothingAcknowledgedIsLostInTwentyKills) {
     std::set<std::string> acknowledged;
     for (std::uint64_t round = 0; round < 20; ++round) {
         Child child(folder.path(), keys / "key", round * 1'000'000);
-        for (const std::string& id : child.kill_after((round == 0 ? 100 : 1) + random.below(120))) acknowledged.insert(id);
+        for (const std::string& id : child.kill_after((round == 0 ? 100 : 1) + random.below(120)))
+            acknowledged.insert(id);
 
         AuditVerifyOptions options;
         options.folder = folder.path();
@@ -87,7 +89,8 @@ TEST(AuditKill, NothingAcknowledgedIsLostInTwentyKills) {
         }
         std::set<std::string> ids;
         for (const std::string& text : present) ids.insert(parse_record(text)->record.id);
-        for (const std::string& id : acknowledged) ASSERT_TRUE(ids.contains(id)) << id << " in round " << round;
+        for (const std::string& id : acknowledged)
+            ASSERT_TRUE(ids.contains(id)) << id << " in round " << round;
         log->reset();
         const auto verdict = verify_audit(options, files);
         ASSERT_TRUE(verdict && verdict->ok) << verdict->problem;

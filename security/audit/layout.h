@@ -37,7 +37,8 @@ Frames split_frames(ByteSpan bytes);
 // The folder's checked path to a file below it: folder part ("wal/x001") of "wal/x001/002"; "" for none.
 std::string_view folder_of(std::string_view path);
 
-// Texts of records [first, first + count), all of which exist; a bundle that is being renamed is found under either name.
+// Texts of records [first, first + count), all of which exist; a bundle that is being renamed is found
+// under either name.
 Result<std::vector<std::string>> read_records(Files& files, const std::string& folder, std::uint64_t first,
                                               std::size_t count);
 

@@ -104,7 +104,8 @@ void AuditLog::Impl::submit(AuditRecord record, Done done, Urgency urgency) {
     // The callback is shared so that it can still be called when the queue does not take it.
     auto shared = std::make_shared<Done>(std::move(done));
     Task task{std::move(record), [shared](Status status) { (*shared)(std::move(status)); }, urgency, {}};
-    const bool taken = urgency == Urgency::kEssential ? queue_.push(std::move(task)) : queue_.try_push(std::move(task));
+    const bool taken =
+        urgency == Urgency::kEssential ? queue_.push(std::move(task)) : queue_.try_push(std::move(task));
     if (!taken) {
         (*shared)(fail(Code::kUnavailable, stopping_ ? "the audit log is closed"
                                                      : "the audit log cannot keep up: try again shortly"));
@@ -155,8 +156,10 @@ Status AuditLog::Impl::close() {
 void AuditLog::Impl::run() {
     while (true) {
         std::optional<Task> task = queue_.pop_for(kWake);
-        if (task) handle(std::move(*task));
-        else if (stopping_) return;
+        if (task)
+            handle(std::move(*task));
+        else if (stopping_)
+            return;
         (void)checkpoint_if_due();
         publish();
     }
@@ -283,7 +286,8 @@ void AuditLog::Impl::publish() {
 AuditLog::AuditLog(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 AuditLog::~AuditLog() { (void)impl_->close(); }
 
-Result<std::unique_ptr<AuditLog>> AuditLog::open(Options options, Files& files, const Clock& clock, LogSink& sink) {
+Result<std::unique_ptr<AuditLog>> AuditLog::open(Options options, Files& files, const Clock& clock,
+                                                 LogSink& sink) {
     CHECK(options.queue_capacity > 0 && options.checkpoint_records > 0);
     OSTAL_TRY(auto store, AuditStore::open({options.folder, options.reserve_bytes}, files, clock, sink));
     auto impl = std::make_unique<Impl>(std::move(options), std::move(store), files, clock, sink);
@@ -293,7 +297,8 @@ Result<std::unique_ptr<AuditLog>> AuditLog::open(Options options, Files& files, 
 Status AuditLog::append(AuditRecord record, Urgency urgency) {
     std::promise<Status> promise;
     auto future = promise.get_future();
-    append(std::move(record), [&](Status status) { promise.set_value(std::move(status)); }, urgency);
+    append(
+        std::move(record), [&](Status status) { promise.set_value(std::move(status)); }, urgency);
     return future.get();
 }
 

@@ -38,10 +38,10 @@ namespace ostal::security {
 class AuditLog {
 public:
     struct Options {
-        std::string folder;                              // exists, 0700, ours alone
-        std::uint64_t reserve_bytes = 64ULL << 20;       // 0: none
-        std::size_t queue_capacity = 4096;               // records waiting for the disk
-        std::int64_t checkpoint_interval_us = 1'000'000; // by Clock::mono_now_us
+        std::string folder;                               // exists, 0700, ours alone
+        std::uint64_t reserve_bytes = 64ULL << 20;        // 0: none
+        std::size_t queue_capacity = 4096;                // records waiting for the disk
+        std::int64_t checkpoint_interval_us = 1'000'000;  // by Clock::mono_now_us
         std::uint32_t checkpoint_records = 256;
     };
     enum class Urgency {
@@ -54,7 +54,7 @@ public:
         bool sealed = true;
         bool latched = false;
         std::string latch_reason;
-        std::uint64_t cut_bytes = 0;        // torn tail cut at start (also a record)
+        std::uint64_t cut_bytes = 0;  // torn tail cut at start (also a record)
     };
     using Done = std::function<void(Status)>;
 

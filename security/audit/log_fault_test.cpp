@@ -1,4 +1,5 @@
-// Every call to the file system fails once, and as the last thing before a crash: what was acknowledged stays.
+// Every call to the file system fails once, and as the last thing before a crash: what was acknowledged
+// stays.
 #include <gtest/gtest.h>
 
 #include "security/audit/log.h"
@@ -22,9 +23,9 @@ protected:
 
     void restore_template() {
         folder_ = std::make_unique<TempFolder>();
-        std::filesystem::copy(template_.path(), folder_->path(),
-                              std::filesystem::copy_options::recursive |
-                                  std::filesystem::copy_options::overwrite_existing);
+        std::filesystem::copy(
+            template_.path(), folder_->path(),
+            std::filesystem::copy_options::recursive | std::filesystem::copy_options::overwrite_existing);
         box_ = template_box_;
         acknowledged_.clear();
         next_ = 1000;

@@ -1,7 +1,8 @@
 // Makes logs for tests: audit_log_helper FOLDER KEYS FIRST_NUMBER [COUNT]
 //
-// Without COUNT it appends records from four threads until it is killed (kill_test.cpp), else COUNT records from one
-// thread. Each acknowledged record is reported on stdout. KEYS keeps the evolving MAC key, at first 32 zero bytes.
+// Without COUNT it appends records from four threads until it is killed (kill_test.cpp), else COUNT records
+// from one thread. Each acknowledged record is reported on stdout. KEYS keeps the evolving MAC key, at
+// first 32 zero bytes.
 #include <unistd.h>
 
 #include <cstdio>
@@ -69,7 +70,8 @@ int main(int argc, char** argv) {
     options.checkpoint_records = 50;
     auto log = AuditLog::open(options, files, clock, sink);
     if (!log) give_up(log.error());
-    if (auto status = (*log)->unseal(std::make_unique<FileKeys>(files, argv[2])); !status) give_up(status.error());
+    if (auto status = (*log)->unseal(std::make_unique<FileKeys>(files, argv[2])); !status)
+        give_up(status.error());
     const std::uint64_t first = std::strtoull(argv[3], nullptr, 10);
     const std::uint64_t count = argc == 5 ? std::strtoull(argv[4], nullptr, 10) : UINT64_MAX - first;
     const std::uint64_t workers = argc == 5 ? 1 : 4;

@@ -189,7 +189,7 @@ TEST_F(AuditLogTest, AFailedWriteLatchesUntilRecovery) {
     EXPECT_FALSE(log->append(sample_record(6), AuditLog::Urgency::kEssential));
     EXPECT_FALSE(log->recover());
     EXPECT_TRUE(log->state().latched);
-    files_.fail_at(0, 0, false);  // room again
+    files_.fail_at(0, 0, false);                                              // room again
     EXPECT_EQ(log->append(sample_record(6)).error().code(), Code::kNoSpace);  // recovery is asked for
     ASSERT_TRUE(log->append(sample_record(7), AuditLog::Urgency::kEssential));
     EXPECT_FALSE(posix_.info(folder_ / "reserve"));  // given up for it
@@ -333,7 +333,8 @@ TEST_F(AuditLogTest, NothingIsTakenAfterClose) {
     ASSERT_TRUE(log->close());
     ASSERT_TRUE(log->close());
     EXPECT_EQ(log->append(sample_record(0)).error().code(), Code::kUnavailable);
-    EXPECT_EQ(log->append(sample_record(0), AuditLog::Urgency::kEssential).error().code(), Code::kUnavailable);
+    EXPECT_EQ(log->append(sample_record(0), AuditLog::Urgency::kEssential).error().code(),
+              Code::kUnavailable);
     EXPECT_EQ(log->checkpoint().error().code(), Code::kUnavailable);
 }
 

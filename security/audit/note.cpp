@@ -29,8 +29,12 @@ std::array<std::uint8_t, 4> key_id(const VerifierKey& key) {
     return {digest[0], digest[1], digest[2], digest[3]};
 }
 
-Error bad_key() { return Error(Code::kInvalidArgument, "not a verifier key (name+id+base64 of an Ed25519 key)"); }
-Error bad_note(const char* why) { return Error(Code::kInvalidArgument, std::string("not a checkpoint: ") + why); }
+Error bad_key() {
+    return Error(Code::kInvalidArgument, "not a verifier key (name+id+base64 of an Ed25519 key)");
+}
+Error bad_note(const char* why) {
+    return Error(Code::kInvalidArgument, std::string("not a checkpoint: ") + why);
+}
 
 // Cuts the first line off; without a line end nothing.
 bool take_line(std::string_view& text, std::string_view& line) {
@@ -51,7 +55,8 @@ Result<Checkpoint> parse_body(std::string_view body) {
     Checkpoint checkpoint;
     checkpoint.origin = origin;
     const auto [end, error] = std::from_chars(size.data(), size.data() + size.size(), checkpoint.size);
-    if (error != std::errc() || std::to_string(checkpoint.size) != size) return fail(bad_note("its size is malformed"));
+    if (error != std::errc() || std::to_string(checkpoint.size) != size)
+        return fail(bad_note("its size is malformed"));
     auto digest = from_base64(root);
     if (!digest || digest->size() != checkpoint.root.size() || to_base64(*digest) != root) {
         return fail(bad_note("its root is malformed"));
@@ -79,14 +84,16 @@ Result<VerifierKey> parse_verifier_key(std::string_view text) {
     VerifierKey key;
     key.name = text.substr(0, first);
     const auto typed = from_base64(text.substr(second + 1));
-    if (!is_key_name(key.name) || !typed || typed->size() != 1 + key.public_key.size()) return fail(bad_key());
+    if (!is_key_name(key.name) || !typed || typed->size() != 1 + key.public_key.size())
+        return fail(bad_key());
     std::copy(typed->begin() + 1, typed->end(), key.public_key.begin());
     if (verifier_key_text(key) != text) return fail(bad_key());
     return key;
 }
 
 std::string checkpoint_body(const Checkpoint& checkpoint) {
-    return checkpoint.origin + "\n" + std::to_string(checkpoint.size) + "\n" + to_base64(checkpoint.root) + "\n";
+    return checkpoint.origin + "\n" + std::to_string(checkpoint.size) + "\n" + to_base64(checkpoint.root) +
+           "\n";
 }
 
 std::string checkpoint_text(const Checkpoint& checkpoint, const VerifierKey& key,
@@ -94,7 +101,8 @@ std::string checkpoint_text(const Checkpoint& checkpoint, const VerifierKey& key
     Bytes signed_part;
     append(signed_part, key_id(key));
     append(signed_part, signature);
-    return checkpoint_body(checkpoint) + "\n" + std::string(kDash) + key.name + " " + to_base64(signed_part) + "\n";
+    return checkpoint_body(checkpoint) + "\n" + std::string(kDash) + key.name + " " + to_base64(signed_part) +
+           "\n";
 }
 
 Result<Checkpoint> open_checkpoint(std::string_view text, const VerifierKey& key) {
@@ -121,10 +129,12 @@ Result<Checkpoint> open_checkpoint(std::string_view text, const VerifierKey& key
             return fail(bad_note("a signature is malformed"));
         }
         const auto id = key_id(key);
-        if (line.substr(0, space) != key.name || !std::equal(id.begin(), id.end(), signature->begin())) continue;
+        if (line.substr(0, space) != key.name || !std::equal(id.begin(), id.end(), signature->begin()))
+            continue;
         // A second signature of the same key, or one that does not hold, spoils the note.
         if (verified) return fail(Code::kIntegrity, "the checkpoint is signed twice by the log's key");
-        if (auto held = ed25519_verify(key.public_key, as_bytes(body), ByteSpan(*signature).subspan(4)); !held) {
+        if (auto held = ed25519_verify(key.public_key, as_bytes(body), ByteSpan(*signature).subspan(4));
+            !held) {
             return fail(Code::kIntegrity, "the checkpoint's signature does not hold");
         }
         verified = true;

@@ -18,7 +18,8 @@ Signed sample() {
     Signed out;
     out.key = {"test.ostal/audit", signer.public_key()};
     out.checkpoint = {"test.ostal/audit", 600, sha256(as_bytes("root"))};
-    out.text = checkpoint_text(out.checkpoint, out.key, signer.sign(as_bytes(checkpoint_body(out.checkpoint))));
+    out.text =
+        checkpoint_text(out.checkpoint, out.key, signer.sign(as_bytes(checkpoint_body(out.checkpoint))));
     return out;
 }
 

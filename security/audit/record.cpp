@@ -37,7 +37,9 @@ constexpr std::array kTextFields = {
 };
 constexpr std::size_t kMemberCount = kTextFields.size() + 11;
 
-Error malformed(const std::string& why) { return Error(Code::kInvalidArgument, "not an audit record: " + why); }
+Error malformed(const std::string& why) {
+    return Error(Code::kInvalidArgument, "not an audit record: " + why);
+}
 
 Result<std::int64_t> integer_member(const json::Object& object, std::string_view name, std::int64_t most) {
     OSTAL_TRY(const std::int64_t value, json::int_member(object, name));
@@ -64,7 +66,8 @@ Result<StoredRecord> read_members(const json::Object& object) {
         OSTAL_TRY(record.*field.member, json::string_member(object, field.name));
         const std::string& text = record.*field.member;
         if (text.size() > field.limit_bytes || !is_safe_text(text)) {
-            return fail(malformed(std::string(field.name) + " is too long or holds characters that are escaped"));
+            return fail(
+                malformed(std::string(field.name) + " is too long or holds characters that are escaped"));
         }
     }
     OSTAL_TRY(const std::string pair, json::string_member(object, "pair"));
@@ -106,7 +109,8 @@ AuditRecord bounded(AuditRecord record) {
     for (const TextField& field : kTextFields) {
         record.*field.member = safe_text(record.*field.member, field.limit_bytes);
     }
-    record.policy_version = std::min<std::uint32_t>(record.policy_version, std::numeric_limits<std::int32_t>::max());
+    record.policy_version =
+        std::min<std::uint32_t>(record.policy_version, std::numeric_limits<std::int32_t>::max());
     record.tokens_in = std::min(record.tokens_in, kIntegerEnd - 1);
     record.tokens_out = std::min(record.tokens_out, kIntegerEnd - 1);
     record.status = std::max(record.status, 0);

@@ -31,33 +31,33 @@ std::string_view audit_pair_name(AuditPair pair);  // "event" "request" "respons
 // The caller's half. Never put prompts, answers, names of persons or key material in it: actors appear as
 // their random id.
 struct AuditRecord {
-    std::string id;             // request id, req_…; the same in both records of a pair
+    std::string id;  // request id, req_…; the same in both records of a pair
     AuditPair pair = AuditPair::kEvent;
-    std::string actor;          // usr_…, key_…, "root" (the local socket), "system", "anonymous"
-    std::string auth;           // "password", "session", "api-key", "socket" or "none"
-    std::string ip;             // peer address; "" on the local socket
-    std::string role;           // the role that admitted the action
-    std::string tenant;         // ten_…
-    std::string action;         // a permission ("model:approve") or an event ("audit:start")
-    std::string object;         // what it acts on, by id or name
-    std::string decision;       // "allow", "deny" or "" for an event
+    std::string actor;     // usr_…, key_…, "root" (the local socket), "system", "anonymous"
+    std::string auth;      // "password", "session", "api-key", "socket" or "none"
+    std::string ip;        // peer address; "" on the local socket
+    std::string role;      // the role that admitted the action
+    std::string tenant;    // ten_…
+    std::string action;    // a permission ("model:approve") or an event ("audit:start")
+    std::string object;    // what it acts on, by id or name
+    std::string decision;  // "allow", "deny" or "" for an event
     std::uint32_t policy_version = 0;
-    std::string model;          // name/version
-    std::string model_digest;   // hex
+    std::string model;         // name/version
+    std::string model_digest;  // hex
     std::uint64_t tokens_in = 0;
     std::uint64_t tokens_out = 0;
-    std::int32_t status = 0;    // HTTP status, or 0
-    std::string detail;         // reason of a denial, error code, count: for people, never parsed
+    std::int32_t status = 0;  // HTTP status, or 0
+    std::string detail;       // reason of a denial, error code, count: for people, never parsed
 };
 
 // The log's half.
 struct StoredRecord {
     AuditRecord record;
-    std::uint64_t seq = 0;       // from 0, without gaps
-    std::int64_t time_us = 0;    // wall clock
+    std::uint64_t seq = 0;     // from 0, without gaps
+    std::int64_t time_us = 0;  // wall clock
     std::int64_t boottime_us = 0;
-    std::uint32_t approvals = 0; // approvals.required when it was written; 0 while sealed
-    Digest32 prev{};             // leaf hash of the record before; zeros for seq 0
+    std::uint32_t approvals = 0;  // approvals.required when it was written; 0 while sealed
+    Digest32 prev{};              // leaf hash of the record before; zeros for seq 0
 };
 
 // The record with every text harmless and within its field's limit, and every number below 2^53.

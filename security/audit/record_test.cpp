@@ -19,12 +19,13 @@ StoredRecord sample() {
 }
 
 TEST(AuditRecordText, IsCanonicalAndComplete) {
-    EXPECT_EQ(encode_record(sample()),
-              R"({"action":"model:list","actor":"usr_aaaa","approvals":2,"auth":"password","boottime":42,)"
-              R"("decision":"allow","detail":"","id":"req_7","ip":"127.0.0.1","model":"","model_digest":"",)"
-              R"("object":"","pair":"request","policy_version":1,)"
-              R"("prev":"abababababababababababababababababababababababababababababababab","role":"owner","seq":7,)"
-              R"("status":200,"t":"2025-06-15T15:06:40.000001Z","tenant":"","tokens_in":7,"tokens_out":0,"v":1})");
+    EXPECT_EQ(
+        encode_record(sample()),
+        R"({"action":"model:list","actor":"usr_aaaa","approvals":2,"auth":"password","boottime":42,)"
+        R"("decision":"allow","detail":"","id":"req_7","ip":"127.0.0.1","model":"","model_digest":"",)"
+        R"("object":"","pair":"request","policy_version":1,)"
+        R"("prev":"abababababababababababababababababababababababababababababababab","role":"owner","seq":7,)"
+        R"("status":200,"t":"2025-06-15T15:06:40.000001Z","tenant":"","tokens_in":7,"tokens_out":0,"v":1})");
 }
 
 TEST(AuditRecordText, ReadsBack) {
@@ -75,15 +76,16 @@ TEST(AuditRecordText, RefusesWhatEncodeDoesNotWrite) {
 }
 
 TEST(AuditRecordText, TheWorstRecordIsBoundedOneLineAndReadsBack) {
-    for (const std::string& filler : {std::string("\""), std::string("\\"), std::string("\n"), std::string("\xFF"),
-                                      std::string("\xE2\x80\xAE"), std::string("\xF0\x9F\x98\x80")}) {
+    for (const std::string& filler :
+         {std::string("\""), std::string("\\"), std::string("\n"), std::string("\xFF"),
+          std::string("\xE2\x80\xAE"), std::string("\xF0\x9F\x98\x80")}) {
         std::string value;
         while (value.size() < 65'536) value += filler;
         StoredRecord stored = sample();
         AuditRecord& record = stored.record;
-        for (std::string* field : {&record.id, &record.actor, &record.auth, &record.ip, &record.role, &record.tenant,
-                                   &record.action, &record.object, &record.decision, &record.model,
-                                   &record.model_digest, &record.detail}) {
+        for (std::string* field : {&record.id, &record.actor, &record.auth, &record.ip, &record.role,
+                                   &record.tenant, &record.action, &record.object, &record.decision,
+                                   &record.model, &record.model_digest, &record.detail}) {
             *field = value;
         }
         record.tokens_in = UINT64_MAX;

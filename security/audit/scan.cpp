@@ -20,7 +20,8 @@ std::optional<std::uint64_t> number_of(std::string_view text) {
     }
     std::uint64_t number = 0;
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
-    if (error != std::errc() || end != digits.data() + digits.size() || tile_number_path(number) != text) return {};
+    if (error != std::errc() || end != digits.data() + digits.size() || tile_number_path(number) != text)
+        return {};
     return number;
 }
 
@@ -68,7 +69,8 @@ private:
         return level && (*level > 0 || keep(scan.tiles, path, 7));
     }
 
-    static bool keep(std::map<std::uint64_t, std::string>& into, const std::string& path, std::size_t prefix) {
+    static bool keep(std::map<std::uint64_t, std::string>& into, const std::string& path,
+                     std::size_t prefix) {
         const auto number = number_of(std::string_view(path).substr(prefix));
         return number && into.emplace(*number, path).second;
     }

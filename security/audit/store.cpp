@@ -103,12 +103,14 @@ Status AuditStore::repair() {
 
 Status AuditStore::set_keys(std::unique_ptr<AuditKeys> keys) {
     const VerifierKey key{keys->origin(), keys->public_key()};
-    if (!is_key_name(key.name)) return fail(Code::kInvalidArgument, "the audit log's origin is not a key name");
+    if (!is_key_name(key.name))
+        return fail(Code::kInvalidArgument, "the audit log's origin is not a key name");
     Secret<32> mac_key;
     std::uint64_t counter = 0;
     OSTAL_TRYV(keys->load_mac_key(mac_key, counter));
     if (counter > 0 && !has_checkpoint_) {
-        return fail(Code::kIntegrity, "the audit log has no checkpoint, but its key says that there were some");
+        return fail(Code::kIntegrity,
+                    "the audit log has no checkpoint, but its key says that there were some");
     }
     if (!verifier_key_) {
         const std::string text = verifier_key_text(key) + "\n";

@@ -1,4 +1,5 @@
-// The files of the audit log and the order in which they are written; one thread. log.h puts it behind a queue.
+// The files of the audit log and the order in which they are written; one thread. log.h puts it behind a
+// queue.
 #pragma once
 
 #include <cstdint>
@@ -90,20 +91,20 @@ private:
     const Clock& clock_;
     LogSink& sink_;
 
-    TileTree tree_;                        // of all durable records
+    TileTree tree_;  // of all durable records
     Digest32 last_leaf_{};
-    std::vector<Digest32> pending_leaves_; // of the records after the checkpoint
-    std::vector<Tile> pending_tiles_;      // full, not yet written under a checkpoint
+    std::vector<Digest32> pending_leaves_;  // of the records after the checkpoint
+    std::vector<Tile> pending_tiles_;       // full, not yet written under a checkpoint
     std::uint64_t checkpoint_size_ = 0;
     Digest32 checkpoint_root_{};
     bool has_checkpoint_ = false;
     std::optional<VerifierKey> verifier_key_;  // of log.vkey
 
-    std::unique_ptr<File> wal_;      // of the open bundle, once it has been written to
+    std::unique_ptr<File> wal_;  // of the open bundle, once it has been written to
     std::uint64_t wal_number_ = 0;
-    std::uint64_t wal_bytes_ = 0;    // durable
+    std::uint64_t wal_bytes_ = 0;  // durable
     std::size_t wal_records_ = 0;
-    bool dirty_ = false;             // a failed write may have left bytes after wal_bytes_, or a rename
+    bool dirty_ = false;  // a failed write may have left bytes after wal_bytes_, or a rename
     std::set<std::string> durable_folders_;  // made sure of since open()
 
     std::unique_ptr<File> reserve_;

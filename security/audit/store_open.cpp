@@ -1,4 +1,5 @@
-// How an audit log is opened: every fact on disk is compared with the last checkpoint before a record is added.
+// How an audit log is opened: every fact on disk is compared with the last checkpoint before a record is
+// added.
 #include <algorithm>
 
 #include "base/check.h"
@@ -100,7 +101,8 @@ Status AuditStore::check_root() {
     return refuse("the records do not hash to the root of the last checkpoint");
 }
 
-// A bundle that was full under the checkpoint but not yet renamed. (One beyond it is found by read_open_bundle.)
+// A bundle that was full under the checkpoint but not yet renamed. (One beyond it is found by
+// read_open_bundle.)
 Status AuditStore::finish_rename() {
     if (wal_number_ == 0) return {};
     const std::string from = wal_path(wal_number_ - 1);
@@ -170,7 +172,8 @@ Status AuditStore::read_open_bundle() {
     cut_bytes_ = bytes->size() - wal_bytes_;
     if (cut_bytes_ == 0) return {};
     if (tree_.size() < checkpoint_size_) {
-        return refuse(record_name(tree_.size()) + " in " + name + " breaks the chain under the last checkpoint");
+        return refuse(record_name(tree_.size()) + " in " + name +
+                      " breaks the chain under the last checkpoint");
     }
     if (wal_records_ == kTileWidth) return refuse(name + " has bytes after its 256 records");
     const ByteSpan torn = ByteSpan(*bytes).subspan(static_cast<std::size_t>(wal_bytes_));
@@ -195,8 +198,10 @@ Status AuditStore::check_strangers() {
         OSTAL_TRY(const auto names, files_.list_directory(path(folder)));
         for (const std::string& name : names) {
             const std::string below = folder + "/" + name;
-            if (name.front() == 'x') folders.push_back(below);
-            else if (below != wal_path(wal_number_)) return refuse(below + " is not the open bundle");
+            if (name.front() == 'x')
+                folders.push_back(below);
+            else if (below != wal_path(wal_number_))
+                return refuse(below + " is not the open bundle");
         }
     }
     return {};
@@ -206,8 +211,10 @@ Status AuditStore::check_mac_size() {
     const auto info = files_.info(path(kMacFile));
     if (!info && info.error().code() != Code::kNotFound) return fail(info.error());
     const std::uint64_t size = info ? info->size_bytes : 0;
-    if (size < checkpoint_size_ * sizeof(Digest32)) return refuse("the file mac is too short for the last checkpoint");
-    if (size > tree_.size() * sizeof(Digest32)) return refuse("the file mac covers more records than there are");
+    if (size < checkpoint_size_ * sizeof(Digest32))
+        return refuse("the file mac is too short for the last checkpoint");
+    if (size > tree_.size() * sizeof(Digest32))
+        return refuse("the file mac covers more records than there are");
     return {};
 }
 

@@ -123,7 +123,9 @@ private:
 inline AuditRecord sample_record(std::uint64_t number) {
     AuditRecord record;
     record.id = "req_" + std::to_string(number);
-    record.pair = number % 3 == 0 ? AuditPair::kEvent : number % 3 == 1 ? AuditPair::kRequest : AuditPair::kResponse;
+    record.pair = number % 3 == 0   ? AuditPair::kEvent
+                  : number % 3 == 1 ? AuditPair::kRequest
+                                    : AuditPair::kResponse;
     record.actor = "usr_aaaa";
     record.auth = "password";
     record.ip = "127.0.0.1";
@@ -176,7 +178,8 @@ inline void write_all(const std::string& path, ByteSpan bytes) {
 inline std::vector<std::string> files_below(const std::string& folder) {
     std::vector<std::string> names;
     for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
-        if (entry.is_regular_file()) names.push_back(std::filesystem::relative(entry.path(), folder).string());
+        if (entry.is_regular_file())
+            names.push_back(std::filesystem::relative(entry.path(), folder).string());
     }
     std::sort(names.begin(), names.end());
     return names;

@@ -85,7 +85,8 @@ TEST_F(AuditToolTest, TheSealedKeyOpensForItsAuditor) {
     SeededRandom random(4);
     const auto pair = X25519KeyPair::generate(random);
     audit_test::write_all(other_ / "secret", as_bytes(to_hex(pair.private_key.bytes()) + "\n"));
-    audit_test::write_all(other_ / "box", as_bytes(to_base64(seal_to(pair.public_key, box_.first_mac_key).value())));
+    audit_test::write_all(other_ / "box",
+                          as_bytes(to_base64(seal_to(pair.public_key, box_.first_mac_key).value())));
     Ran ran = run("open-key " + other_ / "box" + " --secret " + other_ / "secret");
     EXPECT_EQ(ran.status, 0) << ran.out;
     EXPECT_EQ(ran.out, to_hex(box_.first_mac_key) + "\n");
@@ -95,8 +96,8 @@ TEST_F(AuditToolTest, TheSealedKeyOpensForItsAuditor) {
 }
 
 TEST_F(AuditToolTest, WrongUsageIsTwo) {
-    for (const char* words : {"", "frob", "verify", "verify a b", "verify --key", "verify --colour red x", "show x --from y",
-                              "verify x -o xml", "open-key box"}) {
+    for (const char* words : {"", "frob", "verify", "verify a b", "verify --key", "verify --colour red x",
+                              "show x --from y", "verify x -o xml", "open-key box"}) {
         EXPECT_EQ(run(words).status, 2) << words;
     }
     EXPECT_EQ(run("--help").status, 0);

@@ -19,15 +19,15 @@ namespace {
 
 constexpr std::size_t kMaxConflicts = 8;  // 2 or 3 values each are tried against the root
 
-// What is known of one position of the log. The leaf hash of a record is claimed by up to three witnesses: the
-// record itself, its hash tile, and the `prev` of the record after it.
+// What is known of one position of the log. The leaf hash of a record is claimed by up to three witnesses:
+// the record itself, its hash tile, and the `prev` of the record after it.
 struct Position {
     std::optional<Digest32> computed;  // of the record's bytes
     std::optional<Digest32> tile;
-    std::optional<Digest32> chained;   // `prev` of the next record
-    bool parsed = false;               // looked at
-    bool well_formed = false;          // canonical, with the right seq
-    std::optional<Digest32> prev;      // its own
+    std::optional<Digest32> chained;  // `prev` of the next record
+    bool parsed = false;              // looked at
+    bool well_formed = false;         // canonical, with the right seq
+    std::optional<Digest32> prev;     // its own
 };
 
 std::string name_of(std::uint64_t record) { return "record " + std::to_string(record); }
@@ -120,7 +120,7 @@ private:
     std::optional<VerifierKey> key_;
     std::optional<Checkpoint> checkpoint_;
     std::vector<Position> positions_;
-    std::map<std::uint64_t, std::string> bundles_;  // path by number
+    std::map<std::uint64_t, std::string> bundles_;   // path by number
     std::optional<std::vector<Digest32>> resolved_;  // leaves that hash to the checkpoint's root
     std::vector<std::string> problems_;
     AuditVerdict verdict_;
@@ -139,8 +139,10 @@ Status Verifier::load_key() {
     std::optional<VerifierKey> own;
     if (text) {
         auto parsed = parse_verifier_key(*text);
-        if (parsed && verifier_key_text(*parsed) + "\n" == *text) own = *parsed;
-        else problem("log.vkey is malformed");
+        if (parsed && verifier_key_text(*parsed) + "\n" == *text)
+            own = *parsed;
+        else
+            problem("log.vkey is malformed");
     }
     key_ = own;
     if (!options_.verifier_key) return {};
@@ -219,7 +221,8 @@ Status Verifier::load_tiles() {
 }
 
 void Verifier::check_names() {
-    for (const std::string& name : scan_.strangers) problem(safe_text(name, 256) + " belongs to no audit log");
+    for (const std::string& name : scan_.strangers)
+        problem(safe_text(name, 256) + " belongs to no audit log");
     for (const std::string& name : scan_.leftovers) {
         verdict_.notes.push_back(name + " was left by an interrupted write; the daemon removes it at start");
     }
@@ -249,8 +252,9 @@ void Verifier::parse_range(std::uint64_t first, std::uint64_t last) {
     }
 }
 
-// Looks for leaves that hash to the signed root: by the records alone, then by the tiles and the chain, then by
-// trying the witnesses where they disagree. What it finds is proven, and shows which records are not themselves.
+// Looks for leaves that hash to the signed root: by the records alone, then by the tiles and the chain,
+// then by trying the witnesses where they disagree. What it finds is proven, and shows which records are
+// not themselves.
 void Verifier::resolve() {
     if (!checkpoint_ || checkpoint_->size > positions_.size()) return parse_range(0, positions_.size());
     if (resolve_by([](const Position& position) { return position.computed; })) return;
@@ -290,7 +294,8 @@ void Verifier::resolve_by_search() {
         const Position& position = positions_[i];
         Choice choice{static_cast<std::size_t>(i), {}, 0};
         for (const auto& value : {position.tile, position.chained, position.computed}) {
-            const bool known = std::find(choice.values.begin(), choice.values.end(), value) != choice.values.end();
+            const bool known =
+                std::find(choice.values.begin(), choice.values.end(), value) != choice.values.end();
             if (value && !known) choice.values.push_back(*value);
         }
         if (choice.values.empty()) return;
@@ -318,7 +323,8 @@ void Verifier::judge_records() {
     for (std::uint64_t i = 0; i < size(); ++i) {
         if (positions_[i].computed == (*resolved_)[i]) continue;
         const bool missing = !positions_[i].computed;
-        return bad(i, name_of(i) + (missing ? " is missing" : " was changed: its hash is not the one under the checkpoint"));
+        return bad(i, name_of(i) + (missing ? " is missing"
+                                            : " was changed: its hash is not the one under the checkpoint"));
     }
     // All records are those that were signed. What they say must be right as well.
     parse_range(0, size());
@@ -375,7 +381,8 @@ Status Verifier::judge_tiles() {
         const Bytes expected = tile_bytes(tile.hashes);
         if (bytes && *bytes == expected) continue;
         if (bytes && tile.level == 0 && bytes->size() == expected.size()) {
-            const auto differs = std::mismatch(bytes->begin(), bytes->end(), expected.begin()).first - bytes->begin();
+            const auto differs =
+                std::mismatch(bytes->begin(), bytes->end(), expected.begin()).first - bytes->begin();
             const std::uint64_t record = first + static_cast<std::uint64_t>(differs) / sizeof(Digest32);
             bad(record, name + " holds another hash of " + name_of(record) + " than the record has");
             continue;
@@ -437,7 +444,8 @@ Status Verifier::judge_macs() {
 
 void Verifier::judge_older() {
     if (!options_.older_checkpoint) {
-        verdict_.notes.push_back("a log cut back to one of its earlier checkpoints is found only with --against OLD");
+        verdict_.notes.push_back(
+            "a log cut back to one of its earlier checkpoints is found only with --against OLD");
         return;
     }
     if (!key_ || !checkpoint_) return;
@@ -468,7 +476,8 @@ AuditVerdict Verifier::finish() {
     for (std::size_t i = 1; i < problems_.size(); ++i) verdict_.notes.push_back("also: " + problems_[i]);
     if (verdict_.first_bad) verdict_.bad_from = verdict_.bad_to = 0;
     if (!options_.verifier_key) {
-        verdict_.notes.push_back("log.vkey was used: this proves that the log is consistent, not who wrote it");
+        verdict_.notes.push_back(
+            "log.vkey was used: this proves that the log is consistent, not who wrote it");
     }
     if (!options_.mac_key) verdict_.notes.push_back("the MACs were not checked (--mac-key)");
     return verdict_;

@@ -15,13 +15,11 @@ namespace ostal::security {
 struct AuditVerifyOptions {
     std::string folder;
     // Text of a verifier key (C2SP note: `name+hash+base64`) that came another way than with the log.
-    // Without it
-    // log.vkey is used, which proves consistency and not authorship: who can rewrite the log can rewrite
-    // log.vkey.
+    // Without it log.vkey is used, which proves consistency and not authorship: who can rewrite the log can
+    // rewrite log.vkey.
     std::optional<std::string> verifier_key;
-    // Text of an older checkpoint: the log must be an extension of it. Only this finds a log that was
-    // cut back
-    // to one of its earlier checkpoints.
+    // Text of an older checkpoint: the log must be an extension of it. Only this finds a log that was cut
+    // back to one of its earlier checkpoints.
     std::optional<std::string> older_checkpoint;
     // K_audit0, 32 bytes: checks every MAC.
     std::optional<Bytes> mac_key;
@@ -29,7 +27,7 @@ struct AuditVerifyOptions {
 
 struct AuditVerdict {
     bool ok = false;
-    bool authorship = false;            // the signature was checked with a key given from outside
+    bool authorship = false;  // the signature was checked with a key given from outside
     bool macs_checked = false;
     std::uint64_t records = 0;          // read, in whole
     std::uint64_t checkpoint_size = 0;  // under the checkpoint's signature
@@ -39,8 +37,8 @@ struct AuditVerdict {
     // Otherwise the records among which the first bad one is: [bad_from, bad_to).
     std::uint64_t bad_from = 0;
     std::uint64_t bad_to = 0;
-    std::string problem;                // one line; "" when ok
-    std::vector<std::string> notes;     // what the proof does not cover
+    std::string problem;             // one line; "" when ok
+    std::vector<std::string> notes;  // what the proof does not cover
 };
 
 // An Error only when the folder cannot be read at all or an option is malformed.

@@ -47,7 +47,8 @@ protected:
         return verdict ? *verdict : AuditVerdict{};
     }
     // The verdict names `record`, or a range that holds it.
-    static void expect_bad(const AuditVerdict& verdict, std::uint64_t record, bool exactly, const std::string& what) {
+    static void expect_bad(const AuditVerdict& verdict, std::uint64_t record, bool exactly,
+                           const std::string& what) {
         ASSERT_FALSE(verdict.ok) << what;
         if (verdict.first_bad || exactly) {
             EXPECT_EQ(verdict.first_bad, record) << what << ": " << verdict.problem;
@@ -83,12 +84,14 @@ TEST_F(AuditVerifyTest, AWholeLogHolds) {
     EXPECT_EQ(verdict.records, kRecords);
     EXPECT_EQ(verdict.checkpoint_size, kRecords);
     const auto names = audit_test::files_below(folder_->path());
-    EXPECT_EQ(names, (std::vector<std::string>{"checkpoint", "log.vkey", "mac", "reserve", "tile/0/000", "tile/0/001",
-                                               "tile/entries/000", "tile/entries/001", "wal/002"}));
+    EXPECT_EQ(names,
+              (std::vector<std::string>{"checkpoint", "log.vkey", "mac", "reserve", "tile/0/000",
+                                        "tile/0/001", "tile/entries/000", "tile/entries/001", "wal/002"}));
 }
 
-// Every byte of every file: found, and the record named is the one changed. By default the records are sampled
-// (all bytes of three of them, and every 1021st byte elsewhere); OSTAL_EVERY_BYTE=1 changes all of them.
+// Every byte of every file: found, and the record named is the one changed. By default the records are
+// sampled (all bytes of three of them, and every 1021st byte elsewhere); OSTAL_EVERY_BYTE=1 changes all of
+// them.
 TEST_F(AuditVerifyTest, EveryChangedByteIsFoundAndNamed) {
     const bool every = std::getenv("OSTAL_EVERY_BYTE") != nullptr;
     for (const std::string& name : audit_test::files_below(folder_->path())) {
@@ -133,8 +136,10 @@ TEST_F(AuditVerifyTest, EveryTruncationIsFound) {
         for (std::size_t size = 0; size < whole.size(); size += every || whole.size() < 4096 ? 1U : 8009U) {
             write_all(at(name), ByteSpan(whole).first(size));
             const std::string what = name + " cut to " + std::to_string(size);
-            if (bundle) expect_bad(verify(), record_at(name, whole, size), true, what);
-            else EXPECT_FALSE(verify().ok) << what;
+            if (bundle)
+                expect_bad(verify(), record_at(name, whole, size), true, what);
+            else
+                EXPECT_FALSE(verify().ok) << what;
         }
         write_all(at(name), whole);
     }
@@ -160,8 +165,9 @@ TEST_F(AuditVerifyTest, DeletedAddedAndSwappedFilesAreFound) {
         }
         write_all(at(name), whole);
     }
-    for (const char* name : {"wal/003", "wal/000", "wal/x", "tile/entries/002", "tile/entries/900", "tile/0/002",
-                             "tile/0/x001/000", "note", "tile/9/000", "tile/entries/1", "wal/002.old"}) {
+    for (const char* name :
+         {"wal/003", "wal/000", "wal/x", "tile/entries/002", "tile/entries/900", "tile/0/002",
+          "tile/0/x001/000", "note", "tile/9/000", "tile/entries/1", "wal/002.old"}) {
         std::filesystem::create_directories(std::filesystem::path(at(name)).parent_path());
         write_all(at(name), as_bytes("\x00\x01x"));
         EXPECT_FALSE(verify().ok) << name;
@@ -278,8 +284,9 @@ TEST_F(AuditVerifyTest, ACutBackLogIsFoundOnlyAgainstALaterCheckpoint) {
     make_log(folder.path(), 300, box);
     const std::string later = std::string(as_text(read_all(folder / "checkpoint")));
     TempFolder early;
-    std::filesystem::copy(folder.path(), early.path(), std::filesystem::copy_options::recursive |
-                                                           std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::copy(
+        folder.path(), early.path(),
+        std::filesystem::copy_options::recursive | std::filesystem::copy_options::overwrite_existing);
     {
         ManualClock clock;
         NullLog sink;

@@ -52,9 +52,12 @@ Result<ParsedApiKey> parse_api_key(std::string_view text) {
     const auto refuse = [] { return fail(Code::kUnauthenticated, "not an API key"); };
     if (text.size() != kApiKeyLength) return refuse();
     ParsedApiKey key;
-    if (text.starts_with(kLivePrefix)) key.environment = KeyEnvironment::kLive;
-    else if (text.starts_with(kTestPrefix)) key.environment = KeyEnvironment::kTest;
-    else return refuse();
+    if (text.starts_with(kLivePrefix))
+        key.environment = KeyEnvironment::kLive;
+    else if (text.starts_with(kTestPrefix))
+        key.environment = KeyEnvironment::kTest;
+    else
+        return refuse();
     const std::string_view body = text.substr(kPrefixLength);
     if (body.find_first_not_of(kBase62) != std::string_view::npos) return refuse();
     const std::size_t checked = kApiKeyLength - kChecksumLength;

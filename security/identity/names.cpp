@@ -10,8 +10,8 @@ namespace {
 
 constexpr std::size_t kMaxNameCharacters = 64;
 
-// UTF-8 leads of the combining blocks U+0300-036F, 1AB0-1AFF, 1DC0-1DFF, 20D0-20FF and FE20-FE2F: without them a
-// Latin, Greek or Cyrillic name has one spelling (its composed form).
+// UTF-8 leads of the combining blocks U+0300-036F, 1AB0-1AFF, 1DC0-1DFF, 20D0-20FF and FE20-FE2F: without
+// them a Latin, Greek or Cyrillic name has one spelling (its composed form).
 bool has_combining_mark(std::string_view name) {
     for (std::size_t i = 0; i + 1 < name.size(); ++i) {
         const auto a = static_cast<unsigned char>(name[i]);
@@ -27,9 +27,11 @@ bool has_combining_mark(std::string_view name) {
 
 // No-break and typographic spaces, which look like others.
 bool has_odd_space(std::string_view name) {
-    return name.find("\xC2\xA0") != std::string_view::npos || name.find("\xE2\x80\x80") != std::string_view::npos ||
-           name.find("\xE2\x80\xAF") != std::string_view::npos || name.find("\xE3\x80\x80") != std::string_view::npos ||
-           name.find("  ") != std::string_view::npos || name.starts_with(' ') || name.ends_with(' ');
+    return name.find("\xC2\xA0") != std::string_view::npos ||
+           name.find("\xE2\x80\x80") != std::string_view::npos ||
+           name.find("\xE2\x80\xAF") != std::string_view::npos ||
+           name.find("\xE3\x80\x80") != std::string_view::npos || name.find("  ") != std::string_view::npos ||
+           name.starts_with(' ') || name.ends_with(' ');
 }
 
 std::size_t characters(std::string_view text) {
@@ -40,7 +42,9 @@ std::size_t characters(std::string_view text) {
 }  // namespace
 
 Status check_name(std::string_view name) {
-    const auto refuse = [](const char* why) { return fail(Code::kUnprocessable, std::string("the name ") + why); };
+    const auto refuse = [](const char* why) {
+        return fail(Code::kUnprocessable, std::string("the name ") + why);
+    };
     if (name.empty()) return refuse("is empty");
     if (!is_safe_text(name)) return refuse("is not UTF-8 or holds control or formatting characters");
     if (characters(name) > kMaxNameCharacters) return refuse("has more than 64 characters");

@@ -64,7 +64,8 @@ Result<StoredHash> parse(std::string_view text) {
     if (dollar == std::string_view::npos) return refuse();
     const auto salt = from_unpadded_base64(std::string(text.substr(0, dollar)));
     const auto hash = from_unpadded_base64(std::string(text.substr(dollar + 1)));
-    if (!salt || salt->size() != stored.salt.size() || !hash || hash->size() != stored.hash.size()) return refuse();
+    if (!salt || salt->size() != stored.salt.size() || !hash || hash->size() != stored.hash.size())
+        return refuse();
     std::copy(salt->begin(), salt->end(), stored.salt.begin());
     std::copy(hash->begin(), hash->end(), stored.hash.begin());
     if (format(stored) != whole) return refuse();
@@ -78,7 +79,8 @@ Status check_password_rules(std::string_view password) {
     std::size_t characters = 0;
     for (const char c : password) {
         const auto byte = static_cast<unsigned char>(c);
-        if (byte < 0x20 || byte == 0x7F) return fail(Code::kUnprocessable, "the password holds control characters");
+        if (byte < 0x20 || byte == 0x7F)
+            return fail(Code::kUnprocessable, "the password holds control characters");
         if ((byte & 0xC0U) != 0x80U) ++characters;
     }
     if (characters < kMinPasswordCharacters) {

@@ -1,7 +1,7 @@
 // Passwords: what is allowed, at what cost they are hashed, and how many are hashed at once.
 //
-// Hashes are Argon2id (security/crypto/argon2.h): 3 passes, 64 MiB, one lane, about 120 ms. The database is not
-// trusted to choose the cost: what it says is checked against limits before it is spent.
+// Hashes are Argon2id (security/crypto/argon2.h): 3 passes, 64 MiB, one lane, about 120 ms. The database is
+// not trusted to choose the cost: what it says is checked against limits before it is spent.
 #pragma once
 
 #include <memory>

@@ -19,7 +19,7 @@ TEST(Passwords, Rules) {
     EXPECT_FALSE(check_password_rules(std::string(1025, 'x')));
     std::string accents;
     for (int i = 0; i < 12; ++i) accents += "\xC3\xA9";
-    EXPECT_TRUE(check_password_rules(accents));              // characters, not bytes
+    EXPECT_TRUE(check_password_rules(accents));  // characters, not bytes
     EXPECT_FALSE(check_password_rules(accents.substr(0, 22)));
     EXPECT_FALSE(check_password_rules("twelve\nchars x"));
     EXPECT_FALSE(check_password_rules("twelve chars\xFF"));
@@ -55,7 +55,8 @@ TEST(Passwords, TheCostInTheDatabaseIsBounded) {
     EXPECT_FALSE(verify_password("correct horse battery", cheap, Argon2Limits{}));
     std::string costly = cheap;
     costly.replace(costly.find("m=8"), 3, "m=4194304");
-    EXPECT_EQ(verify_password("correct horse battery", costly, kCheapLimits).error().code(), Code::kIntegrity);
+    EXPECT_EQ(verify_password("correct horse battery", costly, kCheapLimits).error().code(),
+              Code::kIntegrity);
 }
 
 TEST(Passwords, TheGateTurnsAwayWhoWouldWaitTooLong) {
@@ -80,8 +81,7 @@ TEST(Passwords, TheGateHoldsItsLimitAndLetsEverybodyInInTurn) {
                 const auto pass = gate.enter();
                 const int now = ++inside;
                 int seen = most;
-                while (now > seen && !most.compare_exchange_weak(seen, now)) {
-                }
+                while (now > seen && !most.compare_exchange_weak(seen, now)) {}
                 std::this_thread::yield();
                 --inside;
                 ++served;

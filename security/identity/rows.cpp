@@ -14,7 +14,8 @@ struct IdentityRows::Table {
     std::string_view outside_mac = {};  // a column that is 0 at first and not under the MAC
 };
 
-const IdentityRows::Table IdentityRows::kTenants{"tenants", {"id", "name", "name_key", "disabled", "created_us"}};
+const IdentityRows::Table IdentityRows::kTenants{"tenants",
+                                                 {"id", "name", "name_key", "disabled", "created_us"}};
 const IdentityRows::Table IdentityRows::kProjects{
     "projects", {"id", "tenant", "name", "name_key", "disabled", "created_us"}};
 const IdentityRows::Table IdentityRows::kUsers{
@@ -26,8 +27,8 @@ const IdentityRows::Table IdentityRows::kGrants{
     "model_grants", {"id", "tenant", "project", "model", "created_us", "withdrawn_us"}};
 const IdentityRows::Table IdentityRows::kKeys{
     "api_keys",
-    {"id", "tenant", "project", "created_by", "name", "environment", "lookup", "secret_mac", "scopes", "models",
-     "created_us", "expires_us", "revoked_us"},
+    {"id", "tenant", "project", "created_by", "name", "environment", "lookup", "secret_mac", "scopes",
+     "models", "created_us", "expires_us", "revoked_us"},
     "last_used_us"};
 const IdentityRows::Table IdentityRows::kPolicy{"instance_policy", {"id", "approvals"}};
 
@@ -43,9 +44,8 @@ Parameters values_of(const Project& row) {
     return {row.id, row.tenant, row.name, name_key(row.name), row.disabled, row.created_us};
 }
 Parameters values_of(const UserRow& row) {
-    return {row.id,         row.tenant,   row.name,
-            name_key(row.name), row.disabled, row.created_us,
-            row.password,   row.password_changed_us};
+    return {row.id,       row.tenant,     row.name,     name_key(row.name),
+            row.disabled, row.created_us, row.password, row.password_changed_us};
 }
 Parameters values_of(const RoleRow& row) {
     return {row.id,
@@ -57,7 +57,8 @@ Parameters values_of(const RoleRow& row) {
             row.withdrawn_us};
 }
 Parameters values_of(const GrantRow& row) {
-    return {row.id, row.grant.tenant, row.grant.project, row.grant.model, row.grant.created_us, row.withdrawn_us};
+    return {row.id,          row.grant.tenant,     row.grant.project,
+            row.grant.model, row.grant.created_us, row.withdrawn_us};
 }
 
 std::string_view environment_name(KeyEnvironment environment) {
@@ -83,9 +84,11 @@ Parameters values_of(const KeyRow& row) {
     const ApiKey& key = row.key;
     std::vector<std::string> scopes;
     for (const Permission scope : key.scopes) scopes.emplace_back(permission_name(scope));
-    return {key.id,          key.tenant,       key.project,       key.created_by, key.name,
-            environment_name(key.environment), key.lookup,        row.secret_mac, join(scopes),
-            join(key.models), key.created_us,  key.expires_us,    key.revoked_us};
+    return {key.id,           key.tenant,     key.project,
+            key.created_by,   key.name,       environment_name(key.environment),
+            key.lookup,       row.secret_mac, join(scopes),
+            join(key.models), key.created_us, key.expires_us,
+            key.revoked_us};
 }
 
 Result<std::vector<Permission>> scopes_of(const std::string& text) {
@@ -118,8 +121,8 @@ Status IdentityRows::write(const Table& table, Parameters values) {
         names += ", " + std::string(table.outside_mac);
         marks += ", 0";
     }
-    OSTAL_TRYV(transaction_.execute("INSERT INTO " + std::string(table.name) + "(" + names + ") VALUES (" + marks +
-                                        ") ON CONFLICT(id) DO UPDATE SET " + updates,
+    OSTAL_TRYV(transaction_.execute("INSERT INTO " + std::string(table.name) + "(" + names + ") VALUES (" +
+                                        marks + ") ON CONFLICT(id) DO UPDATE SET " + updates,
                                     values));
     OSTAL_TRY(const auto macs, macs_of(table));
     OSTAL_TRYV(transaction_.execute(
@@ -140,8 +143,9 @@ Status IdentityRows::put_approvals(std::uint32_t approvals) {
 
 Status IdentityRows::check(const Table& table, const Parameters& values, const Digest32& mac) {
     if (mac_.check_row(table.name, values, mac)) return {};
-    return fail(Code::kIntegrity, "a row of " + std::string(table.name) +
-                                      " was not written by this program: the database was changed from outside");
+    return fail(Code::kIntegrity,
+                "a row of " + std::string(table.name) +
+                    " was not written by this program: the database was changed from outside");
 }
 
 std::string IdentityRows::select(const Table& table, std::string_view where) {
@@ -175,8 +179,9 @@ Result<std::vector<Project>> IdentityRows::projects(std::string_view where, cons
 }
 
 Result<std::vector<UserRow>> IdentityRows::users(std::string_view where, const Parameters& parameters) {
-    OSTAL_TRY(const auto found, (transaction_.query<Id, Id, Text, Text, Integer, Integer, Text, Integer, Digest32>(
-                                    select(kUsers, where), parameters)));
+    OSTAL_TRY(const auto found,
+              (transaction_.query<Id, Id, Text, Text, Integer, Integer, Text, Integer, Digest32>(
+                  select(kUsers, where), parameters)));
     std::vector<UserRow> rows;
     for (const auto& [id, tenant, name, key, disabled, created, password, changed, mac] : found) {
         rows.push_back({id, tenant, name, disabled != 0, created, password, changed});
@@ -211,11 +216,11 @@ Result<std::vector<GrantRow>> IdentityRows::grants(std::string_view where, const
 
 Result<std::vector<KeyRow>> IdentityRows::keys(std::string_view where, const Parameters& parameters) {
     OSTAL_TRY(const auto found,
-              (transaction_.query<Id, Id, Id, Id, Text, Text, Text, Digest32, Text, Text, Integer, Integer, Integer,
-                                  Digest32, Integer>(select(kKeys, where), parameters)));
+              (transaction_.query<Id, Id, Id, Id, Text, Text, Text, Digest32, Text, Text, Integer, Integer,
+                                  Integer, Digest32, Integer>(select(kKeys, where), parameters)));
     std::vector<KeyRow> rows;
-    for (const auto& [id, tenant, project, by, name, environment, lookup, secret_mac, scopes, models, created, expires,
-                      revoked, mac, last_used] : found) {
+    for (const auto& [id, tenant, project, by, name, environment, lookup, secret_mac, scopes, models, created,
+                      expires, revoked, mac, last_used] : found) {
         KeyRow row;
         row.secret_mac = secret_mac;
         ApiKey& key = row.key;
@@ -239,7 +244,8 @@ Result<std::vector<KeyRow>> IdentityRows::keys(std::string_view where, const Par
 }
 
 Result<std::uint32_t> IdentityRows::approvals() {
-    OSTAL_TRY(const auto found, (transaction_.query_one<Integer, Integer, Digest32>(select(kPolicy, "id = 1"))));
+    OSTAL_TRY(const auto found,
+              (transaction_.query_one<Integer, Integer, Digest32>(select(kPolicy, "id = 1"))));
     if (!found) return fail(Code::kNotFound, "the instance is not set up");
     const auto& [id, approvals, mac] = *found;
     OSTAL_TRYV(check(kPolicy, {id, approvals}, mac));

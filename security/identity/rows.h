@@ -1,5 +1,5 @@
-// The rows of the identity tables: each is read through its MAC and written with it, and each write renews the
-// table's MAC. The stores (tenants.h, users.h, tokens.h) and setup.h are made of these.
+// The rows of the identity tables: each is read through its MAC and written with it, and each write renews
+// the table's MAC. The stores (tenants.h, users.h, tokens.h) and setup.h are made of these.
 #pragma once
 
 #include <cstdint>

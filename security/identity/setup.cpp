@@ -20,8 +20,9 @@ Result<SetupResult> set_up_identity(const SetupRequest& request, Database& datab
                                     const Clock& clock, RandomSource& random, const Argon2Cost& cost) {
     const std::size_t expected = request.single ? 1 : 3;
     if (request.users.size() != expected) {
-        return fail(Code::kUnprocessable, request.single ? "setup --single makes one user"
-                                                         : "setup makes an administrator and two security-officers");
+        return fail(Code::kUnprocessable, request.single
+                                              ? "setup --single makes one user"
+                                              : "setup makes an administrator and two security-officers");
     }
     const std::int64_t now_us = clock.wall_now_us();
     SetupResult result;
@@ -33,7 +34,8 @@ Result<SetupResult> set_up_identity(const SetupRequest& request, Database& datab
         OSTAL_TRYV(check_name(first.name));
         OSTAL_TRYV(check_password_rules(first.password));
         OSTAL_TRY(std::string hash, hash_password(first.password, cost, random));
-        users.push_back({new_id(random), result.tenant.id, first.name, false, now_us, std::move(hash), now_us});
+        users.push_back(
+            {new_id(random), result.tenant.id, first.name, false, now_us, std::move(hash), now_us});
     }
 
     OSTAL_TRY(Transaction transaction, database.begin_write());

@@ -17,10 +17,9 @@ struct FirstUser {
     std::string password;
 };
 struct SetupRequest {
-    // One person (`setup --single`, the demo): approvals.required 1, `users[0]` becomes owner.
-    // Otherwise approvals.required 2: users[0] is the administrator (sysadmin + model-operator),
-    // users[1] and users[2]
-    // are security-officers.
+    // One person (`setup --single`, the demo): approvals.required 1, `users[0]` becomes owner. Otherwise
+    // approvals.required 2: users[0] is the administrator (sysadmin + model-operator), users[1] and
+    // users[2] are security-officers.
     bool single = false;
     std::vector<FirstUser> users;
 };
@@ -35,9 +34,9 @@ Result<SetupResult> set_up_identity(const SetupRequest& request, Database& datab
                                     const Clock& clock, RandomSource& random,
                                     const Argon2Cost& cost = kPasswordCost);
 
-// Every row of the identity tables against its MAC, and every table against its own: kIntegrity when a row was
-// written, changed, removed or brought back while the database lay outside this program. To be called at unseal;
-// afterwards each row is checked as it is read.
+// Every row of the identity tables against its MAC, and every table against its own: kIntegrity when a row
+// was written, changed, removed or brought back while the database lay outside this program. To be called
+// at unseal; afterwards each row is checked as it is read.
 Status check_identity(Database& database, const RowMac& mac);
 
 }  // namespace ostal::security

@@ -1,8 +1,8 @@
 #include "security/identity/tenants.h"
 
 #include "security/identity/names.h"
-#include "security/signature/names.h"
 #include "security/identity/rows.h"
+#include "security/signature/names.h"
 #include "security/storage/database.h"
 #include "security/storage/row_mac.h"
 
@@ -74,8 +74,9 @@ Result<Project> Tenants::project(const Id& tenant, const Id& id) const {
 
 Result<Project> Tenants::project_by_name(const Id& tenant, std::string_view name) const {
     OSTAL_TRY(Transaction transaction, database_.begin_read());
-    return only(IdentityRows(transaction, mac_).projects("name_key = ? AND tenant = ?", {name_key(name), tenant}),
-                "project");
+    return only(
+        IdentityRows(transaction, mac_).projects("name_key = ? AND tenant = ?", {name_key(name), tenant}),
+        "project");
 }
 
 Result<std::vector<Project>> Tenants::list_projects(const Id& tenant) const {
@@ -97,7 +98,8 @@ Status Tenants::grant_model(const Id& tenant, const Id& project, std::string_vie
     OSTAL_TRY(Transaction transaction, database_.begin_write());
     IdentityRows rows(transaction, mac_);
     OSTAL_TRYV(only(rows.projects("id = ? AND tenant = ?", {project, tenant}), "project"));
-    OSTAL_TRY(const auto held, rows.grants("project = ? AND model = ? AND withdrawn_us = 0", {project, model}));
+    OSTAL_TRY(const auto held,
+              rows.grants("project = ? AND model = ? AND withdrawn_us = 0", {project, model}));
     if (!held.empty()) return {};
     const GrantRow row{new_id(random_), {tenant, project, std::string(model), clock_.wall_now_us()}, 0};
     OSTAL_TRYV(rows.put(row));
@@ -127,8 +129,8 @@ Result<bool> Tenants::is_granted(const Id& tenant, const Id& project, std::strin
 Result<std::vector<ModelGrant>> Tenants::list_grants(const Id& tenant, const Id& project) const {
     OSTAL_TRY(Transaction transaction, database_.begin_read());
     IdentityRows rows(transaction, mac_);
-    OSTAL_TRY(const auto held,
-              rows.grants("tenant = ? AND project = ? AND withdrawn_us = 0 ORDER BY model", {tenant, project}));
+    OSTAL_TRY(const auto held, rows.grants("tenant = ? AND project = ? AND withdrawn_us = 0 ORDER BY model",
+                                           {tenant, project}));
     std::vector<ModelGrant> grants;
     for (const GrantRow& row : held) grants.push_back(row.grant);
     return grants;

@@ -1,7 +1,7 @@
 // Tenants, projects and the models a project may use.
 //
-// Every row carries a row MAC (security/storage/row_mac.h): a row that was written to the file by hand, or moved, is
-// kIntegrity. Names: NFC-safe text of 1 to 64 characters, unique without regard to ASCII case.
+// Every row carries a row MAC (security/storage/row_mac.h): a row that was written to the file by hand, or
+// moved, is kIntegrity. Names: NFC-safe text of 1 to 64 characters, unique without regard to ASCII case.
 #pragma once
 
 #include <optional>
@@ -39,7 +39,8 @@ struct ModelGrant {
     std::int64_t created_us = 0;
 };
 
-// Exists only while the appliance is unsealed. Thread-safe. Every lookup names the tenant, so that another tenant's id is kNotFound.
+// Exists only while the appliance is unsealed. Thread-safe. Every lookup names the tenant, so that another
+// tenant's id is kNotFound.
 class Tenants {
 public:
     Tenants(Database& database, const RowMac& mac, const Clock& clock, RandomSource& random);

@@ -4,8 +4,8 @@
 
 #include "security/crypto/hash.h"
 #include "security/identity/names.h"
-#include "security/signature/names.h"
 #include "security/identity/rows.h"
+#include "security/signature/names.h"
 #include "security/storage/database.h"
 #include "security/storage/row_mac.h"
 
@@ -15,20 +15,21 @@ namespace {
 constexpr std::int64_t kYearUs = 366LL * 24 * 3600 * 1'000'000;
 constexpr std::int64_t kLastUsedStepUs = 60'000'000;
 
-tl::unexpected<Error> no_such_key() {
-    return fail(Code::kUnauthenticated, "the API key is not valid");
-}
+tl::unexpected<Error> no_such_key() { return fail(Code::kUnauthenticated, "the API key is not valid"); }
 
 Status check_request(const NewApiKey& request, std::int64_t now_us) {
     OSTAL_TRYV(check_name(request.name));
     for (const Permission scope : request.scopes) {
         if (role_has(Role::kApiClient, scope)) continue;
-        return fail(Code::kUnprocessable, "an API key cannot have the scope " + std::string(permission_name(scope)));
+        return fail(Code::kUnprocessable,
+                    "an API key cannot have the scope " + std::string(permission_name(scope)));
     }
     for (const std::string& model : request.models) {
-        if (!is_model_name(model)) return fail(Code::kUnprocessable, "not a model's name in the key's list of models");
+        if (!is_model_name(model))
+            return fail(Code::kUnprocessable, "not a model's name in the key's list of models");
     }
-    if (request.models.size() > 64) return fail(Code::kUnprocessable, "a key is limited to at most 64 models");
+    if (request.models.size() > 64)
+        return fail(Code::kUnprocessable, "a key is limited to at most 64 models");
     if (request.expires_us != 0 && (request.expires_us <= now_us || request.expires_us > now_us + kYearUs)) {
         return fail(Code::kUnprocessable, "a key expires within one year from now");
     }
@@ -106,7 +107,8 @@ Result<ApiKey> ApiKeys::authenticate(std::string_view text) {
 
 Result<ApiKey> ApiKeys::find(const Id& tenant, const Id& id) const {
     OSTAL_TRY(Transaction transaction, database_.begin_read());
-    OSTAL_TRY(KeyRow row, only(IdentityRows(transaction, mac_).keys("id = ? AND tenant = ?", {id, tenant}), "key"));
+    OSTAL_TRY(KeyRow row,
+              only(IdentityRows(transaction, mac_).keys("id = ? AND tenant = ?", {id, tenant}), "key"));
     return std::move(row.key);
 }
 

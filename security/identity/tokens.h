@@ -1,10 +1,9 @@
 // API keys: `ost_live_` or `ost_test_`, 10 base62 characters (lookup), 43 (secret), 6 (CRC-32); 68 in all.
 //
 // The lookup part finds the row; the secret is stored as HMAC-SHA-256(lookup key, its 43 characters) and
-// compared in
-// constant time. The CRC tells a mistyped key from a wrong one in tools only: the server answers wrong,
-// revoked,
-// expired and malformed keys with one error and one message. A key is shown once, when it is made.
+// compared in constant time. The CRC tells a mistyped key from a wrong one in tools only: the server
+// answers wrong, revoked, expired and malformed keys with one error and one message. A key is shown once,
+// when it is made.
 #pragma once
 
 #include <cstdint>
@@ -44,16 +43,16 @@ struct ApiKey {
     Id id = kNoId;
     Id tenant = kNoId;
     Id project = kNoId;
-    Id created_by = kNoId;         // user
+    Id created_by = kNoId;  // user
     std::string name;
-    std::string lookup;                  // the 10 characters, for lists: ost_live_XXXXXXXXXX…
+    std::string lookup;  // the 10 characters, for lists: ost_live_XXXXXXXXXX…
     KeyEnvironment environment = KeyEnvironment::kLive;
-    std::vector<Permission> scopes;      // empty: all of api-client
-    std::vector<std::string> models;     // empty: all that the project was granted
+    std::vector<Permission> scopes;   // empty: all of api-client
+    std::vector<std::string> models;  // empty: all that the project was granted
     std::int64_t created_us = 0;
     std::int64_t expires_us = 0;
-    std::int64_t revoked_us = 0;         // 0: not revoked
-    std::int64_t last_used_us = 0;       // to the minute
+    std::int64_t revoked_us = 0;    // 0: not revoked
+    std::int64_t last_used_us = 0;  // to the minute
 };
 
 struct NewApiKey {
@@ -64,14 +63,15 @@ struct NewApiKey {
     KeyEnvironment environment = KeyEnvironment::kLive;
     std::vector<Permission> scopes;
     std::vector<std::string> models;
-    std::int64_t expires_us = 0;         // at most a year from now; 0: a year
+    std::int64_t expires_us = 0;  // at most a year from now; 0: a year
 };
 struct CreatedApiKey {
     ApiKey key;
     std::string text;  // shown once; wipe it after
 };
 
-// Exists only while the appliance is unsealed. Thread-safe. Every call asks the database: a revocation holds for the next request.
+// Exists only while the appliance is unsealed. Thread-safe. Every call asks the database: a revocation
+// holds for the next request.
 class ApiKeys {
 public:
     // `lookup_key`: the service key "lookup".

@@ -43,7 +43,9 @@ TEST(ApiKeyText, AKnownKeyIsUnderstood) {
     const std::string body = "ost_live_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopq";
     ASSERT_EQ(body.size(), 62U);
     EXPECT_TRUE(parse_api_key(body + "33uyYS"));
-    const std::string small = "ost_test_00000000000000000000000000000000000000000000000000101" "00yebz";
+    const std::string small =
+        "ost_test_00000000000000000000000000000000000000000000000000101"
+        "00yebz";
     EXPECT_TRUE(parse_api_key(small)) << small;  // a checksum with leading zeros
 }
 
@@ -224,9 +226,10 @@ TEST_F(ApiKeysTest, EditsOfTheFileOpenNothing) {
     ASSERT_TRUE(keys().revoke(made_.tenant.id, created.key.id));
     tamper("UPDATE api_keys SET revoked_us = 0");
     EXPECT_EQ(keys().authenticate(created.text).error().code(), Code::kIntegrity);
-    for (const char* edit : {"UPDATE api_keys SET models = ''", "UPDATE api_keys SET scopes = 'inference:embed'",
-                             "UPDATE api_keys SET expires_us = expires_us + 1", "UPDATE api_keys SET environment = 'test'",
-                             "UPDATE api_keys SET secret_mac = randomblob(32)"}) {
+    for (const char* edit :
+         {"UPDATE api_keys SET models = ''", "UPDATE api_keys SET scopes = 'inference:embed'",
+          "UPDATE api_keys SET expires_us = expires_us + 1", "UPDATE api_keys SET environment = 'test'",
+          "UPDATE api_keys SET secret_mac = randomblob(32)"}) {
         tamper(edit);
         EXPECT_EQ(keys().find(made_.tenant.id, created.key.id).error().code(), Code::kIntegrity) << edit;
     }

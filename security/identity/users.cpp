@@ -51,7 +51,8 @@ Result<std::size_t> count_usable(IdentityRows& rows, Role role, std::uint32_t ap
     for (const UserRow& user : users) usable.insert(user.id);
     std::set<Id> holders;
     for (const RoleRow& row : held) {
-        const bool counts = row.assignment.role == role || (row.assignment.role == Role::kOwner && approvals == 1);
+        const bool counts =
+            row.assignment.role == role || (row.assignment.role == Role::kOwner && approvals == 1);
         if (counts && usable.contains(row.user)) holders.insert(row.user);
     }
     return holders.size();
@@ -81,18 +82,21 @@ Status check_form(IdentityRows& rows, const User& user, const RoleAssignment& as
     }
     if (wants_tenant && assignment.tenant != user.tenant) return refuse("the role is of another tenant");
     if (wants_project) {
-        OSTAL_TRYV(only(rows.projects("id = ? AND tenant = ?", {assignment.project, assignment.tenant}), "project"));
+        OSTAL_TRYV(
+            only(rows.projects("id = ? AND tenant = ?", {assignment.project, assignment.tenant}), "project"));
     }
     if (scope == RoleScope::kInstance) {
         OSTAL_TRY(const Tenant tenant, only(rows.tenants("id = ?", {user.tenant}), "tenant"));
-        if (tenant.name != "default") return refuse("roles of the instance are given to users of the tenant default");
+        if (tenant.name != "default")
+            return refuse("roles of the instance are given to users of the tenant default");
     }
     return {};
 }
 
 }  // namespace
 
-Users::Users(Database& database, const RowMac& mac, const Clock& clock, RandomSource& random, const Argon2Cost& cost)
+Users::Users(Database& database, const RowMac& mac, const Clock& clock, RandomSource& random,
+             const Argon2Cost& cost)
     : database_(database),
       mac_(mac),
       clock_(clock),
@@ -117,7 +121,8 @@ Result<User> Users::create(const Id& tenant, std::string_view name, std::string_
     IdentityRows rows(transaction, mac_);
     OSTAL_TRYV(only(rows.tenants("id = ?", {tenant}), "tenant"));
     auto put = rows.put(row);
-    if (!put && put.error().code() == Code::kConflict) return fail(Code::kConflict, "a user of this name exists");
+    if (!put && put.error().code() == Code::kConflict)
+        return fail(Code::kConflict, "a user of this name exists");
     OSTAL_TRYV(std::move(put));
     OSTAL_TRYV(transaction.commit());
     return User{row.id, row.tenant, row.name, false, row.created_us, row.password_changed_us, {}};

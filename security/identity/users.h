@@ -2,9 +2,8 @@
 //
 // A user belongs to one tenant (administrators to `default`). Names are unique over the instance without
 // regard to ASCII case. Users and role rows carry row MACs: a row added, edited or moved in the file by
-// hand is
-// kIntegrity, and so is a user who has such a role row. Deletions do not exist: users are disabled, roles are
-// withdrawn (the row stays, marked).
+// hand is kIntegrity, and so is a user who has such a role row. Deletions do not exist: users are disabled,
+// roles are withdrawn (the row stays, marked).
 #pragma once
 
 #include <optional>
@@ -55,9 +54,9 @@ public:
     Status set_disabled(const Id& id, bool disabled);
     Status set_password(const Id& id, std::string_view password);
 
-    // The caller asked may() before; the form is checked here: instance roles without tenant and project and only for
-    // users of the tenant `default`; tenant and project roles within the user's tenant; owner with tenant and project.
-    // kConflict by check_assignment. Holding it already is no error.
+    // The caller asked may() before; the form is checked here: instance roles without tenant and project
+    // and only for users of the tenant `default`; tenant and project roles within the user's tenant; owner
+    // with tenant and project. kConflict by check_assignment. Holding it already is no error.
     Status assign_role(const Id& id, const RoleAssignment& assignment);
     // kConflict for the last usable sysadmin and the last usable security-officer; kNotFound: does
     // not hold it.

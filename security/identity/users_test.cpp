@@ -37,7 +37,8 @@ TEST_F(UsersTest, SetupForThree) {
 
 TEST_F(UsersTest, SetupHappensOnceAndWholly) {
     SetupRequest request;
-    request.users = {{"a", "correct horse battery"}, {"b", "correct horse battery"}, {"A", "correct horse battery"}};
+    request.users = {
+        {"a", "correct horse battery"}, {"b", "correct horse battery"}, {"A", "correct horse battery"}};
     EXPECT_EQ(set_up_identity(request, *database_, mac_, clock_, random_, kCheap).error().code(),
               Code::kUnprocessable);
     EXPECT_TRUE(tenants().list_tenants()->empty());
@@ -48,7 +49,8 @@ TEST_F(UsersTest, SetupHappensOnceAndWholly) {
     EXPECT_FALSE(set_up_identity(request, *database_, mac_, clock_, random_, kCheap));
     set_up(true);
     request.users = {{"b", "correct horse battery"}};
-    EXPECT_EQ(set_up_identity(request, *database_, mac_, clock_, random_, kCheap).error().code(), Code::kConflict);
+    EXPECT_EQ(set_up_identity(request, *database_, mac_, clock_, random_, kCheap).error().code(),
+              Code::kConflict);
     EXPECT_EQ(users().list_all()->size(), 1U);
 }
 
@@ -63,11 +65,16 @@ TEST_F(UsersTest, AllWrongSignInsLookTheSame) {
     ASSERT_TRUE(store.authenticate("elsewhere", "correct horse battery"));
     ASSERT_TRUE(tenants().set_tenant_disabled(other.id, true));
     std::string message;
-    const std::vector<std::pair<std::string, std::string>> wrong = {
-        {"root-of-all", "wrong horse battery"}, {"nobody", "correct horse battery"}, {"plain", ""},
-        {"plain", "correct horse battery"},     {"off", "correct horse battery"},    {"", ""},
-        {"elsewhere", "correct horse battery"}, {"root-of-all", std::string(65'536, 'x')},
-        {std::string(65'536, 'x'), "x"},        {"a\nb", "correct horse battery"}};
+    const std::vector<std::pair<std::string, std::string>> wrong = {{"root-of-all", "wrong horse battery"},
+                                                                    {"nobody", "correct horse battery"},
+                                                                    {"plain", ""},
+                                                                    {"plain", "correct horse battery"},
+                                                                    {"off", "correct horse battery"},
+                                                                    {"", ""},
+                                                                    {"elsewhere", "correct horse battery"},
+                                                                    {"root-of-all", std::string(65'536, 'x')},
+                                                                    {std::string(65'536, 'x'), "x"},
+                                                                    {"a\nb", "correct horse battery"}};
     for (const auto& [name, password] : wrong) {
         const auto result = store.authenticate(name, password);
         ASSERT_FALSE(result) << name.substr(0, 20);
@@ -108,8 +115,8 @@ TEST_F(UsersTest, PasswordsChangeAndWeakHashesAreRaisedAtSignIn) {
         return IdentityRows(transaction, mac_).users("name_key = 'root-of-all'")->front().password;
     };
     const std::string weak = stored();
-    // A hash below the least cost is refused, as one edited in would be. So the cost is raised by memory alone here,
-    // with 16 MiB and two passes as the least that is ever read.
+    // A hash below the least cost is refused, as one edited in would be. So the cost is raised by memory
+    // alone here, with 16 MiB and two passes as the least that is ever read.
     const Argon2Cost least{2, 16ULL << 20};
     const Argon2Cost more{2, 17ULL << 20};
     Users old(*database_, mac_, clock_, random_, least);
@@ -132,7 +139,8 @@ TEST_F(UsersTest, RolesAreGivenWithinTheRules) {
     ASSERT_TRUE(store.assign_role(ada.id, {Role::kSysadmin, kNoId, kNoId}));
     ASSERT_TRUE(store.assign_role(ada.id, {Role::kSysadmin, kNoId, kNoId}));  // already
     EXPECT_EQ(store.find(ada.id)->roles.size(), 1U);
-    EXPECT_EQ(store.assign_role(ada.id, {Role::kSecurityOfficer, kNoId, kNoId}).error().code(), Code::kConflict);
+    EXPECT_EQ(store.assign_role(ada.id, {Role::kSecurityOfficer, kNoId, kNoId}).error().code(),
+              Code::kConflict);
     EXPECT_EQ(store.assign_role(ada.id, {Role::kAuditor, kNoId, kNoId}).error().code(), Code::kConflict);
     EXPECT_EQ(store.assign_role(ada.id, {Role::kOwner, made.tenant.id, made.project.id}).error().code(),
               Code::kConflict);
@@ -142,8 +150,9 @@ TEST_F(UsersTest, RolesAreGivenWithinTheRules) {
               Code::kUnprocessable);
     EXPECT_EQ(store.assign_role(ada.id, {Role::kProjectMember, made.tenant.id, kNoId}).error().code(),
               Code::kUnprocessable);
-    EXPECT_EQ(store.assign_role(ada.id, {Role::kProjectMember, made.tenant.id, made.tenant.id}).error().code(),
-              Code::kNotFound);
+    EXPECT_EQ(
+        store.assign_role(ada.id, {Role::kProjectMember, made.tenant.id, made.tenant.id}).error().code(),
+        Code::kNotFound);
     ASSERT_TRUE(store.assign_role(ada.id, {Role::kProjectMember, made.tenant.id, made.project.id}));
     // Another tenant's user: only roles of that tenant, none of the instance.
     const Tenant other = tenants().create_tenant("other").value();
@@ -181,7 +190,8 @@ TEST_F(UsersTest, TheLastAdministratorsStay) {
 TEST_F(UsersTest, TwoApprovalsNeedThreePeople) {
     const SetupResult made = set_up(true);
     Users store = users();
-    EXPECT_EQ(store.set_disabled(made.users[0].id, true).error().code(), Code::kConflict);  // he is the last of both
+    EXPECT_EQ(store.set_disabled(made.users[0].id, true).error().code(),
+              Code::kConflict);  // he is the last of both
     EXPECT_EQ(store.set_approvals_required(2).error().code(), Code::kConflict);
     EXPECT_EQ(store.set_approvals_required(3).error().code(), Code::kUnprocessable);
     const auto add = [&](const char* name, Role role) {
@@ -210,17 +220,21 @@ TEST_F(UsersTest, EditsOfTheFileAreSeen) {
         database_.reset();
         std::filesystem::remove(path() + "-wal");
         std::filesystem::remove(path() + "-shm");
-        std::filesystem::copy_file(folder_ + "/good.db", path(), std::filesystem::copy_options::overwrite_existing);
+        std::filesystem::copy_file(folder_ + "/good.db", path(),
+                                   std::filesystem::copy_options::overwrite_existing);
         reopen();
     };
     put_back();
     const std::vector<std::string> edits = {
         "UPDATE role_assignments SET role = 'sysadmin', tenant = zeroblob(16), project = zeroblob(16) "
         "WHERE role = 'project-member'",
-        "INSERT INTO role_assignments SELECT randomblob(16), (SELECT id FROM users WHERE name = 'ada'), role, tenant, "
+        "INSERT INTO role_assignments SELECT randomblob(16), (SELECT id FROM users WHERE name = 'ada'), "
+        "role, tenant, "
         "project, created_us, withdrawn_us, mac FROM role_assignments WHERE role = 'sysadmin'",
-        "UPDATE role_assignments SET user = (SELECT id FROM users WHERE name = 'ada') WHERE role = 'sysadmin'",
-        "UPDATE users SET password = (SELECT password FROM users WHERE name = 'ada') WHERE name = 'root-of-all'",
+        "UPDATE role_assignments SET user = (SELECT id FROM users WHERE name = 'ada') WHERE role = "
+        "'sysadmin'",
+        "UPDATE users SET password = (SELECT password FROM users WHERE name = 'ada') WHERE name = "
+        "'root-of-all'",
         "UPDATE users SET name = 'eve', name_key = 'eve' WHERE name = 'ada'",
         "UPDATE users SET disabled = 1 WHERE name = 'officer-one'",
         "DELETE FROM role_assignments WHERE role = 'security-officer'",
@@ -251,11 +265,14 @@ TEST_F(UsersTest, AWithdrawnRoleBroughtBackIsSeen) {
     const User ada = users().create(made.tenant.id, "ada", "correct horse battery").value();
     const RoleAssignment sysadmin{Role::kSysadmin, kNoId, kNoId};
     ASSERT_TRUE(users().assign_role(ada.id, sysadmin));
-    tamper("CREATE TABLE kept AS SELECT * FROM role_assignments WHERE 0; INSERT INTO kept SELECT * FROM role_assignments");
+    tamper(
+        "CREATE TABLE kept AS SELECT * FROM role_assignments WHERE 0; INSERT INTO kept SELECT * FROM "
+        "role_assignments");
     ASSERT_TRUE(users().withdraw_role(ada.id, sysadmin));
     ASSERT_TRUE(check_identity(*database_, mac_));
-    tamper("UPDATE role_assignments SET (withdrawn_us, mac) = "
-           "(SELECT withdrawn_us, mac FROM kept WHERE kept.id = role_assignments.id)");
+    tamper(
+        "UPDATE role_assignments SET (withdrawn_us, mac) = "
+        "(SELECT withdrawn_us, mac FROM kept WHERE kept.id = role_assignments.id)");
     EXPECT_EQ(check_identity(*database_, mac_).error().code(), Code::kIntegrity);
 }
 

@@ -25,15 +25,17 @@ using namespace ostal;
 using namespace ostal::security;
 
 constexpr std::string_view kUsage =
-    "usage: ostal-audit verify DIR [--key VKEYFILE] [--against OLD.checkpoint] [--mac-key FILE] [-o table|json]\n"
-    "       ostal-audit show DIR [--from N] [--count N]      records as JSON, one a line\n"
-    "       ostal-audit tail DIR [-n N]                      the last records\n"
-    "       ostal-audit open-key BOXFILE --secret FILE       the MAC key from the box sealed to the auditor\n"
+    "usage: ostal-audit verify DIR [--key VKEYFILE] [--against OLD.checkpoint] [--mac-key FILE]\n"
+    "                              [-o table|json]\n"
+    "       ostal-audit show DIR [--from N] [--count N]   records as JSON, one a line\n"
+    "       ostal-audit tail DIR [-n N]                   the last records\n"
+    "       ostal-audit open-key BOXFILE --secret FILE    the MAC key from the box sealed to the auditor\n"
     "\n"
-    "verify recomputes every hash, the chain, the tiles, the root and the signature of the last checkpoint.\n"
-    "Without --key it takes log.vkey from DIR: that proves the log consistent, not who wrote it. A log that was cut\n"
-    "back to one of its earlier checkpoints is found only with --against a later one. --mac-key is the key that\n"
-    "set-up gave the auditor (64 hex digits or 32 bytes); it also names the first bad record where hashes cannot.\n";
+    "verify recomputes every hash, the chain, the tiles, the root and the signature of the last\n"
+    "checkpoint. Without --key it takes log.vkey from DIR: that proves the log consistent, not who wrote\n"
+    "it. A log that was cut back to one of its earlier checkpoints is found only with --against a later\n"
+    "one. --mac-key is the key that set-up gave the auditor (64 hex digits or 32 bytes); it also names the\n"
+    "first bad record where hashes cannot.\n";
 
 int usage(const std::string& why) {
     std::fprintf(stderr, "ostal-audit: %s\n%s", why.c_str(), kUsage.data());
@@ -58,7 +60,8 @@ struct Arguments {
     }
 };
 
-Result<Arguments> parse_arguments(const std::vector<std::string>& words, const std::vector<std::string_view>& known) {
+Result<Arguments> parse_arguments(const std::vector<std::string>& words,
+                                  const std::vector<std::string_view>& known) {
     Arguments arguments;
     for (std::size_t i = 0; i < words.size(); ++i) {
         if (!words[i].starts_with('-')) {
@@ -86,7 +89,8 @@ Result<std::uint64_t> number(const Arguments& arguments, std::string_view name, 
     return fail(Code::kUsage, std::string(name) + " needs a number");
 }
 
-Result<std::optional<std::string>> file_option(Files& files, const Arguments& arguments, std::string_view name) {
+Result<std::optional<std::string>> file_option(Files& files, const Arguments& arguments,
+                                               std::string_view name) {
     const auto path = arguments.option(name);
     if (!path) return std::optional<std::string>();
     OSTAL_TRY(const Bytes bytes, read_file(files, *path, 64 * 1024));
