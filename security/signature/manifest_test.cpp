@@ -149,7 +149,8 @@ TEST_F(Manifest, RefusesFilesThatDifferInCaseAlone) {
 TEST(Names, Rules) {
     EXPECT_TRUE(is_model_name("mixtral-8x7b_v0.1"));
     EXPECT_TRUE(is_model_name(std::string(64, 'a')));
-    for (const std::string name : {"", "-a", ".a", "A", "a/b", "a b", "ä", std::string(65, 'a').c_str()}) {
+    EXPECT_FALSE(is_model_name(std::string(65, 'a')));
+    for (const std::string name : {"", "-a", ".a", "A", "a/b", "a b", "ä"}) {
         EXPECT_FALSE(is_model_name(name)) << name;
     }
     EXPECT_TRUE(is_file_name("model-00001-of-00002.safetensors"));
