@@ -244,9 +244,12 @@ Status serve(const Options& options) {
         ::sigwait(&signals, &signal_number);
         log.info("ending", {{"signal", signal_number == SIGTERM ? "TERM" : "INT"}});
         notifier.send("STOPPING=1");
+        appliance->begin_end();
+        server->stop(std::chrono::milliseconds(config.server.drain_seconds * 1000));
     }
-    server->stop(std::chrono::milliseconds(config.server.drain_seconds * 1000));
     pool.stop();
+    // Engines and audit thread end while everything that their callbacks name still lives.
+    appliance.reset();
     return {};
 }
 

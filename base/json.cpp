@@ -4,6 +4,7 @@
 #include <boost/json/src.hpp>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <unordered_set>
 
@@ -419,6 +420,17 @@ std::string to_pretty_string(const Value& value) { return encode(value, Style::k
 std::string to_python_string(const Value& value) { return encode(value, Style::kPython); }
 std::string to_jcs(const Value& value) { return encode(value, Style::kJcs); }
 std::string to_olpc(const Value& value) { return encode(value, Style::kOlpc); }
+
+void wipe(Value& value) {
+    if (value.is_array()) {
+        for (Value& item : value.as_array()) wipe(item);
+    } else if (value.is_object()) {
+        for (const auto& [key, member] : value.as_object()) wipe(const_cast<Value&>(member));
+    } else if (value.is_string()) {
+        auto& text = const_cast<std::string&>(value.as_string());
+        ::explicit_bzero(text.data(), text.size());
+    }
+}
 
 std::string quote(std::string_view text) {
     std::string out;

@@ -114,6 +114,9 @@ std::string to_jcs(const Value& value);
 // integers only (a double is CHECKed: parse with integers_only).
 std::string to_olpc(const Value& value);
 
+// Overwrites every string inside in a way that the compiler keeps: for messages that carried secrets.
+void wipe(Value& value);
+
 // A JSON string literal with quotes.
 std::string quote(std::string_view text);
 

@@ -7,6 +7,7 @@
 #include "appliance/core/appliance.h"
 #include "appliance/net/http/cancellation.h"
 #include "appliance/net/http/sse.h"
+#include "base/safe_text.h"
 #include "security/storage/ids.h"
 
 namespace ostal::api {
@@ -33,7 +34,7 @@ Step<std::shared_ptr<LoadedModel>> find_model(Services& services, const Call& ca
     if (name.empty()) {
         return refuse(Error(Code::kUnprocessable, "model: the field is required, there is no default model"), "model");
     }
-    const Error unknown = Error(Code::kNotFound, "The model '" + name.substr(0, 64) +
+    const Error unknown = Error(Code::kNotFound, "The model '" + safe_text(name, 64) +
                                                      "' does not exist or you do not have access to it.")
                               .because("model_not_found");
     auto granted = call.vault->tenants.is_granted(call.caller.tenant, call.caller.project, name);
@@ -44,7 +45,7 @@ Step<std::shared_ptr<LoadedModel>> find_model(Services& services, const Call& ca
     object.project = call.caller.project;
     object.model = name;
     object.granted = granted.value_or(false);
-    auto decision = authorise(call.caller, security::Permission::kInferenceChat, object, name.substr(0, 64),
+    auto decision = authorise(call.caller, security::Permission::kInferenceChat, object, safe_text(name, 64),
                               services.appliance.audit(), true);
     if (!decision) return refuse(decision.error().code() == Code::kNotFound ? unknown : decision.error(), "model");
     auto model = services.appliance.models().find(name);
@@ -163,6 +164,8 @@ Step<void> start(Services& services, Call& call) {
         if (auto queued = (*model)->engine->submit(std::move(*generation), std::move(sink)); !queued) {
             return refused(std::move(queued).error());
         }
+        // The client may have left before the engine knew the request.
+        if (call.request->cancellation->cancelled()) inference->cancel();
         return {};
     }
     auto tokens = std::make_shared<TokenStream>(kStreamCapacity);

@@ -32,8 +32,8 @@ json::Array one(json::Value value) {
     return out;
 }
 
-// How an ended sequence is answered: 200 for an answer, else the error. A sequence that the engine cancelled on
-// its own was ended by sealing or shutdown.
+// How an ended sequence is answered: 200 for an answer, else the error. A cancelled one without an error was
+// cancelled by its client; the engine gives its own reasons (deadline, sealing, shutdown).
 struct Ending {
     int status = 200;
     std::string detail;
@@ -44,7 +44,7 @@ Ending ending_of(const TokenEvent& event) {
     Ending out;
     out.detail = std::string(engine::finish_reason_name(*event.finish));
     if (*event.finish == FinishReason::kCancelled) {
-        out.error = to_api_error(Error(Code::kUnavailable, "the appliance ended this request; send it again later"));
+        out.error = to_api_error(event.error ? *event.error : Error(Code::kCancelled, "the client left"));
     } else if (*event.finish == FinishReason::kError) {
         out.error = to_api_error(event.error ? *event.error : Error(Code::kInternal, "the engine failed"));
     }

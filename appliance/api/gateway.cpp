@@ -15,7 +15,6 @@ constexpr std::int64_t kFailureRecordInterval_us = 60'000'000;
 struct Admitted {
     const http::Route* route = nullptr;
     Caller caller;
-    std::shared_ptr<Vault> vault;
 };
 
 http::Admission refused(http::Response response) {
@@ -88,7 +87,13 @@ void Gateway::handle(std::shared_ptr<http::Request> request, std::shared_ptr<voi
         respond(std::move(response));
     };
     const bool queued = pool_.try_run([this, request, admitted, counted] {
-        Call call{request, admitted->caller, admitted->vault, counted};
+        // Taken for the time of the call: a slow upload or a long answer must not hold up sealing.
+        auto vault = services_.appliance.vault();
+        if (vault == nullptr && !std::holds_alternative<http::Public>(admitted->route->access)) {
+            counted(unavailable("sealed", "The appliance is sealed: an operator must unseal it."));
+            return;
+        }
+        Call call{request, admitted->caller, std::move(vault), counted};
         routes_.answers[admitted->route->handler](std::move(call));
     });
     if (!queued) counted(unavailable("overloaded", "The appliance is overloaded; try again in a moment."));
@@ -98,7 +103,7 @@ http::Admission Gateway::decide(http::Request& request) {
     const http::Match match = routes_.router.match(request.method, request.path);
     const bool is_public = match.kind == http::Match::Kind::kFound && std::holds_alternative<http::Public>(match.route->access);
     auto admitted = std::make_shared<Admitted>();
-    admitted->vault = services_.appliance.vault();
+    const auto vault = services_.appliance.vault();
     if (is_public) {
         admitted->caller.actor = "anonymous";
         admitted->caller.auth = "none";
@@ -109,10 +114,10 @@ http::Admission Gateway::decide(http::Request& request) {
         if (services_.appliance.phase() == Phase::kNew) {
             return refused(unavailable("setup_required", "The appliance is not set up yet: run ostalctl setup on its machine."));
         }
-        if (admitted->vault == nullptr) {
+        if (vault == nullptr) {
             return refused(unavailable("sealed", "The appliance is sealed: an operator must unseal it."));
         }
-        auto caller = authenticate(request, *admitted->vault);
+        auto caller = authenticate(request, *vault);
         if (!caller) return refused(error_response(caller.error()));
         admitted->caller = std::move(*caller);
         if (match.kind == http::Match::Kind::kNoPath) return refused(not_found());

@@ -28,14 +28,16 @@ void unseal(Services& services, Call call) {
         return;
     }
     auto body = json::parse(call.request->body);
+    security::wipe(call.request->body);
     const json::Value* passphrase = body ? body->find("passphrase") : nullptr;
     if (passphrase == nullptr || !passphrase->is_string()) {
+        if (body) json::wipe(*body);
         call.respond(error_response(Error(Code::kInvalidArgument, "expected {\"passphrase\": \"...\"}"), "passphrase"));
         return;
     }
     auto secret = security::SlotSecret::passphrase(security::SecretBytes::copy_of(as_bytes(passphrase->as_string())));
+    json::wipe(*body);
     const Status unsealed = services.appliance.unseal(secret, call.caller);
-    security::wipe(call.request->body);
     if (!unsealed && unsealed.error().code() == Code::kUnauthenticated) {
         ApiError wrong = to_api_error(unsealed.error());
         wrong.code = "wrong_passphrase";

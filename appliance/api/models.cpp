@@ -1,6 +1,7 @@
 #include "appliance/api/errors.h"
 #include "appliance/api/routes.h"
 #include "appliance/core/appliance.h"
+#include "base/safe_text.h"
 
 namespace ostal::api {
 namespace {
@@ -52,7 +53,7 @@ void get_model(Services& services, Call call) {
     if (!visible) {
         call.respond(error_response(visible.error()));
     } else if (!*visible) {
-        call.respond(error_response(Error(Code::kNotFound, "The model '" + name.substr(0, 64) +
+        call.respond(error_response(Error(Code::kNotFound, "The model '" + safe_text(name, 64) +
                                                                "' does not exist or you do not have access to it.")
                                         .because("model_not_found"), "model"));
     } else {

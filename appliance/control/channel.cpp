@@ -89,18 +89,25 @@ Result<Channel> Channel::connect(const std::string& path) {
 }
 
 Status Channel::send(const json::Value& value, const std::vector<int>& descriptors) {
-    const std::string text = json::to_string(value);
+    std::string text = json::to_string(value);
     if (text.size() > kMaxMessageBytes || descriptors.size() > kMaxDescriptors) {
         return fail(Code::kTooLarge, "a control message is too large");
     }
     Bytes frame(kHeaderBytes);
     store_le<std::uint32_t>(frame.data(), static_cast<std::uint32_t>(text.size()));
     append(frame, as_bytes(text));
+    ::explicit_bzero(text.data(), text.size());
+    const Status sent = send_frame(frame, descriptors);
+    ::explicit_bzero(frame.data(), frame.size());
+    return sent;
+}
+
+Status Channel::send_frame(ByteSpan frame, const std::vector<int>& descriptors) {
 
     std::vector<char> control(CMSG_SPACE(sizeof(int) * descriptors.size()));
     std::size_t done = 0;
     while (done < frame.size()) {
-        iovec part{frame.data() + done, frame.size() - done};
+        iovec part{const_cast<std::uint8_t*>(frame.data()) + done, frame.size() - done};
         msghdr message{};
         message.msg_iov = &part;
         message.msg_iovlen = 1;
@@ -129,7 +136,10 @@ Result<Channel::Message> Channel::receive() {
     if (length > kMaxMessageBytes) return fail(Code::kInvalidArgument, "a control message is too large");
     Bytes text(length);
     OSTAL_TRYV(receive_all(socket_.get(), text, out.descriptors));
-    OSTAL_TRY(out.value, json::parse(as_text(text)));
+    auto value = json::parse(as_text(text));
+    // Secrets cross this socket: no copy of a message stays behind.
+    ::explicit_bzero(text.data(), text.size());
+    OSTAL_TRY(out.value, std::move(value));
     return out;
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/json.h"
 #include "base/result.h"
 
@@ -50,6 +51,7 @@ public:
     int descriptor() const { return socket_.get(); }
 
 private:
+    Status send_frame(ByteSpan frame, const std::vector<int>& descriptors);
     Descriptor socket_;
 };
 

@@ -27,6 +27,18 @@ json::Value key_to_json(const security::ApiKey& key) {
                         {"last_used", time_or_null(key.last_used_us)}};
 }
 
+// Asked again with the user at hand: who may reset or disable at all may not do it to everybody.
+Status authorise_for(const api::Caller& caller, security::Permission permission, const security::User& user,
+                     security::AuditLog& audit) {
+    security::Object object;
+    object.kind = security::Object::Kind::kUser;
+    object.id = user.id;
+    object.tenant = user.tenant;
+    for (const auto& held : user.roles) object.held_roles.push_back(held.role);
+    OSTAL_TRYV(api::authorise(caller, permission, object, security::id_text(security::IdKind::kUser, user.id), audit));
+    return {};
+}
+
 }  // namespace
 
 Result<json::Value> Operations::user_create(Invocation& call) {
@@ -67,6 +79,7 @@ Result<json::Value> Operations::user_list(Invocation& call) {
 Result<json::Value> Operations::set_disabled(Invocation& call, bool disabled) {
     OSTAL_TRY(const std::string name, call.text("name"));
     OSTAL_TRY(const auto user, call.vault->users.find_by_name(name));
+    OSTAL_TRYV(authorise_for(call.caller, security::Permission::kUserDisable, user, appliance_.audit()));
     OSTAL_TRYV(call.vault->users.set_disabled(user.id, disabled));
     OSTAL_TRY(const auto changed, call.vault->users.find(user.id));
     return user_to_json(changed);
@@ -78,6 +91,7 @@ Result<json::Value> Operations::user_password(Invocation& call) {
     OSTAL_TRY(const std::string name, call.text("name"));
     OSTAL_TRY(std::string password, call.text("password"));
     OSTAL_TRY(const auto user, call.vault->users.find_by_name(name));
+    OSTAL_TRYV(authorise_for(call.caller, security::Permission::kUserReset, user, appliance_.audit()));
     const Status set = call.vault->users.set_password(user.id, password);
     security::wipe(password);
     if (!set) return fail(set.error());

@@ -38,11 +38,19 @@ std::string_view stage_text(ImportProgress::Stage stage) {
 // Loads the version, lets it answer a known prompt, and only then puts it before clients.
 HealthGate Operations::health_gate() {
     return [this](const std::string& name, std::uint64_t version) -> Status {
+        if (appliance_.is_loading(name)) {
+            return fail(Code::kUnavailable, name + " is still being loaded; try again in a moment");
+        }
         OSTAL_TRY(auto model, appliance_.load_model(name, version));
         OSTAL_TRYV(answers_a_prompt(*model, appliance_.clock()));
         appliance_.put_model(std::move(model));
         return {};
     };
+}
+
+// Sealing and the end of the process stop what takes long.
+bool Operations::may_go_on(const Invocation& call) const {
+    return !appliance_.ending() && appliance_.vault() == call.vault;
 }
 
 Result<json::Value> Operations::model_import(Invocation& call) {
@@ -64,7 +72,7 @@ Result<json::Value> Operations::model_import(Invocation& call) {
         const std::string now = std::string(stage_text(progress.stage)) + " " + progress.file;
         if (now != told) call.progress(now);
         told = now;
-        return true;
+        return may_go_on(call);
     };
     OSTAL_TRY(const ImportReport report, import_medium(*call.vault->models, medium, options));
     json::Array out;
@@ -96,7 +104,7 @@ Result<json::Value> Operations::model_list(Invocation& call) {
 
 Result<json::Value> Operations::model_verify(Invocation& call) {
     OSTAL_TRY(const auto wanted, named_version(call.args));
-    OSTAL_TRYV(call.vault->models->verify_version(wanted.name, wanted.version, [](std::uint64_t, std::uint64_t) { return true; }));
+    OSTAL_TRYV(call.vault->models->verify_version(wanted.name, wanted.version, [&](std::uint64_t, std::uint64_t) { return may_go_on(call); }));
     OSTAL_TRY(const auto version, call.vault->models->get(wanted.name, wanted.version));
     return version_to_json(version);
 }

@@ -71,15 +71,14 @@ const std::vector<Operations::Verb>& Operations::verbs() {
 void Operations::serve(Channel channel) {
     auto message = channel.receive();
     if (!message) return;
-    const auto result = run(channel, std::move(*message));
-    if (result) {
-        (void)channel.send(json::Object{{"result", *result}});
-    } else {
-        (void)channel.send(json::Object{{"error", error_to_json(result.error())}});
-    }
+    const auto result = run(channel, *message);
+    json::wipe(message->value);
+    json::Value answer = result ? json::Object{{"result", *result}} : json::Object{{"error", error_to_json(result.error())}};
+    (void)channel.send(answer);
+    json::wipe(answer);
 }
 
-Result<json::Value> Operations::run(Channel& channel, Channel::Message message) {
+Result<json::Value> Operations::run(Channel& channel, Channel::Message& message) {
     OSTAL_TRY(const json::Object* body, json::object_at(message.value, "message"));
     OSTAL_TRY(const std::string name, json::string_member(*body, "verb"));
     OSTAL_TRY(const json::Object* args, json::object_member(*body, "args"));
@@ -111,7 +110,15 @@ Result<api::Caller> Operations::identify(const json::Value& message) {
     if (const json::Value* name = message.find("as"); name != nullptr && name->is_string()) {
         const json::Value* password = message.find("password");
         if (password == nullptr || !password->is_string()) return fail(Code::kUsage, "--as needs a password on standard input");
-        OSTAL_TRY(user, vault->users.authenticate(name->as_string(), password->as_string()));
+        auto signed_in = vault->users.authenticate(name->as_string(), password->as_string());
+        if (!signed_in) {
+            security::AuditRecord record = api::audit_record(caller, "auth:failed", name->as_string());
+            record.decision = "deny";
+            record.status = 401;
+            OSTAL_TRYV(appliance_.audit().append(std::move(record)));
+            return fail(std::move(signed_in).error());
+        }
+        user = std::move(*signed_in);
         caller.auth = "password";
         caller.tenant = user->tenant;
     } else {

@@ -27,7 +27,7 @@ private:
     struct Verb;
     static const std::vector<Verb>& verbs();
 
-    Result<json::Value> run(Channel& channel, Channel::Message message);
+    Result<json::Value> run(Channel& channel, Channel::Message& message);
     Result<api::Caller> identify(const json::Value& message);
     Result<json::Value> run_audited(const Verb& verb, Invocation& call);
 
@@ -56,6 +56,7 @@ private:
     Result<json::Value> audit_tail(Invocation& call);
     Result<json::Value> audit_verify(Invocation& call);
 
+    bool may_go_on(const Invocation& call) const;
     HealthGate health_gate();
     Result<json::Value> set_disabled(Invocation& call, bool disabled);
 

@@ -16,7 +16,7 @@ namespace {
 
 // Under PrivateUsers every foreign uid reads as this one.
 constexpr unsigned kOverflowUid = 65534;
-constexpr int kReadLimitSeconds = 30;
+constexpr int kSocketLimitSeconds = 30;
 
 }  // namespace
 
@@ -66,8 +66,9 @@ void ControlServer::accept_loop() {
         Descriptor socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
         if (socket.get() < 0) continue;
         // A peer that connects and says nothing must not hold a thread for ever.
-        const timeval limit{kReadLimitSeconds, 0};
+        const timeval limit{kSocketLimitSeconds, 0};
         ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+        ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
         auto channel = std::make_shared<Channel>(std::move(socket));
         const auto uid = channel->peer_uid();
         if (!uid || *uid == kOverflowUid || (*uid != 0 && *uid != ::geteuid())) {

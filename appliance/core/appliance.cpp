@@ -146,26 +146,29 @@ Result<SetupOutcome> Appliance::setup(const SetupOptions& options, const securit
     if (phase() != Phase::kNew) return fail(Code::kConflict, "the appliance is set up already");
     OSTAL_TRYV(replace_file(seams_.files, state_path(kSetupMarker), {}));
     auto outcome = setup_steps(options, secret);
-    if (!outcome) {
-        // New again; what is left on disk goes at the next set-up or start.
-        {
-            const std::lock_guard lock(mutex_);
-            vault_.reset();
-            keyring_.reset();
-        }
-        database_.reset();
-        OSTAL_TRY(const auto names, seams_.files.list_directory(state_path("db")));
-        for (const std::string& name : names) OSTAL_TRYV(seams_.files.remove_file(state_path("db/" + name)));
-        return outcome;
+    const Status finished = outcome ? finish_setup(options, caller) : Status(fail(outcome.error()));
+    if (finished) return outcome;
+    // New again. What is on disk is discarded here and, as the marker stays until all of it is gone, at the next
+    // start; the audit log lets go of keys that end with the keyring.
+    close_vault();
+    const Status unkeyed = audit_->seal(event("system:setup", "failed: " + finished.error().to_string()));
+    if (!unkeyed) seams_.log.error("a failed set-up was not recorded", {{"error", unkeyed.error().to_string()}});
+    {
+        const std::lock_guard lock(mutex_);
+        keyring_.reset();
     }
+    seams_.log.error("set-up failed; restart the daemon before the next attempt", {{"error", finished.error().to_string()}});
+    return fail(finished.error());
+}
+
+Status Appliance::finish_setup(const SetupOptions& options, const api::Caller& caller) {
     security::AuditRecord record = api::audit_record(caller, "system:setup", "");
     record.decision = "allow";
     record.detail = options.identity.single ? "single" : "four eyes";
     OSTAL_TRYV(audit_->append(std::move(record)));
     OSTAL_TRYV(audit_->checkpoint());
     OSTAL_TRYV(seams_.files.remove_file(state_path(kSetupMarker)));
-    OSTAL_TRYV(seams_.files.sync_directory(state_path("db")));
-    return outcome;
+    return seams_.files.sync_directory(state_path("db"));
 }
 
 Result<SetupOutcome> Appliance::setup_steps(const SetupOptions& options, const security::SlotSecret& secret) {
@@ -210,9 +213,12 @@ Result<SetupOutcome> Appliance::setup_steps(const SetupOptions& options, const s
 // ---- unseal and seal ----
 
 Status Appliance::unseal(const security::SlotSecret& secret, const api::Caller& caller) {
-    const std::lock_guard transition(transition_);
+    const std::unique_lock transition(transition_, std::try_to_lock);
+    if (!transition) return fail(Code::kResourceExhausted, "another attempt is under way; try again in a moment");
     if (phase() != Phase::kSealed) return fail(Code::kConflict, "the appliance is not sealed");
-    if (unseal_delay_us_ > 0) std::this_thread::sleep_for(std::chrono::microseconds(unseal_delay_us_));
+    if (seams_.clock.mono_now_us() < next_unseal_us_) {
+        return fail(Code::kResourceExhausted, "too soon after a wrong secret; try again in a moment");
+    }
     const Status opened = keyring_->unseal(secret);
     if (!opened) {
         if (opened.error().code() != Code::kUnauthenticated) return opened;
@@ -239,6 +245,7 @@ Status Appliance::wrong_secret(const api::Caller& caller) {
     ++unseal_failures_;
     unseal_delay_us_ = std::min(std::max(unseal_delay_us_ * 2, kFirstUnsealDelay_us), kLongestUnsealDelay_us);
     const std::int64_t now = seams_.clock.mono_now_us();
+    next_unseal_us_ = now + unseal_delay_us_;
     if (now - last_unseal_record_us_ < kUnsealRecordInterval_us) return {};
     last_unseal_record_us_ = now;
     security::AuditRecord record = api::audit_record(caller, "crypto:unseal", "");
@@ -264,10 +271,11 @@ Status Appliance::open_vault() {
     }
     OSTAL_TRYV(erase_orphaned_keys(*vault));
     OSTAL_TRY(auto audit_keys, keyring_audit_keys(*keyring_, config_.instance.name));
-    OSTAL_TRYV(audit_->unseal(std::move(audit_keys)));
     OSTAL_TRY(const std::uint32_t approvals, vault->users.approvals_required());
-    audit_->set_approvals_required(approvals);
     OSTAL_TRY(const auto active, serving_versions(*vault->models));
+    // Last: from here on the audit thread holds keys that need the keyring.
+    OSTAL_TRYV(audit_->unseal(std::move(audit_keys)));
+    audit_->set_approvals_required(approvals);
     {
         const std::lock_guard lock(mutex_);
         for (const auto& [name, version] : active) loading_.insert(name);
@@ -315,6 +323,7 @@ void Appliance::close_vault() {
     }
     models_.clear();
     while (!last.expired()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    models_.clear();  // an activation that was under way may have put one meanwhile
     database_.reset();
 }
 
@@ -324,7 +333,13 @@ void Appliance::load_active_models() {
     const auto open_stores = vault();
     if (open_stores == nullptr) return;
     const auto active = serving_versions(*open_stores->models);
-    for (const auto& [name, version] : active.value_or(std::vector<ActiveVersion>{})) {
+    if (!active) {
+        seams_.log.error("models were not loaded", {{"error", active.error().to_string()}});
+        const std::lock_guard lock(mutex_);
+        loading_.clear();
+        return;
+    }
+    for (const auto& [name, version] : *active) {
         if (stop_loading_.load()) return;
         auto model = load_model(name, version);
         if (model) {

@@ -84,15 +84,19 @@ public:
     std::shared_ptr<Vault> vault() const;
     Readiness readiness() const;
     bool is_loading(const std::string& model) const;
+    // The process is about to end: long operations stop at their next step.
+    void begin_end() { ending_ = true; }
+    bool ending() const { return ending_.load(); }
     engine::RequestId next_engine_request() { return ++engine_requests_; }
 
     // The certificate that the server shows now.
     const ServerIdentity& identity() const { return *identity_; }
 
-    // kConflict unless new. After a failure the appliance is new again.
+    // kConflict unless new. After a failure nothing of it counts: a restart discards what it left.
     Result<SetupOutcome> setup(const SetupOptions& options, const security::SlotSecret& secret, const api::Caller& caller);
-    // kConflict unless sealed; kUnauthenticated, after a delay that doubles to 60 s, for a wrong secret. Models
-    // are loaded on a thread of their own afterwards.
+    // kConflict unless sealed; kUnauthenticated for a wrong secret; kResourceExhausted while another transition
+    // runs, and for a time after a wrong secret that doubles to 60 s. Nothing waits here. Models are loaded on a
+    // thread of their own afterwards.
     Status unseal(const security::SlotSecret& secret, const api::Caller& caller);
     Status seal(const api::Caller& caller);
     security::Keyring* keyring();
@@ -114,6 +118,7 @@ private:
     void load_active_models();
     Status wrong_secret(const api::Caller& caller);
     Result<SetupOutcome> setup_steps(const SetupOptions& options, const security::SlotSecret& secret);
+    Status finish_setup(const SetupOptions& options, const api::Caller& caller);
     Status discard_unfinished_setup();
 
     const Config config_;
@@ -131,7 +136,9 @@ private:
     std::atomic<bool> stop_loading_{false};
     NamedThread loader_;
     std::atomic<engine::RequestId> engine_requests_{0};
-    std::int64_t unseal_delay_us_ = 0;  // under transition_
+    std::atomic<bool> ending_{false};
+    std::int64_t unseal_delay_us_ = 0;  // under transition_, as the next three
+    std::int64_t next_unseal_us_ = INT64_MIN / 2;
     std::int64_t unseal_failures_ = 0;
     std::int64_t last_unseal_record_us_ = INT64_MIN / 2;
 };

@@ -47,10 +47,24 @@ Status ServerIdentity::store(const std::string& certificate_pem, const tls::Priv
     OSTAL_TRYV(replace_file(files_, join_path(folder_, "leaf.key"), key_pem.bytes()));
     OSTAL_TRYV(replace_file(files_, join_path(folder_, "leaf.pem"), as_bytes(certificate_pem)));
     OSTAL_TRY(const auto leaf, tls::Certificate::from_pem(certificate_pem));
+    const std::lock_guard lock(mutex_);
     certificate_pem_ = certificate_pem;
     private_key_pem_ = std::move(key_pem);
     fingerprint_ = leaf.fingerprint();
     return {};
+}
+
+std::string ServerIdentity::certificate_pem() const {
+    const std::lock_guard lock(mutex_);
+    return certificate_pem_;
+}
+security::SecretBytes ServerIdentity::private_key_pem() const {
+    const std::lock_guard lock(mutex_);
+    return private_key_pem_.clone();
+}
+std::string ServerIdentity::fingerprint() const {
+    const std::lock_guard lock(mutex_);
+    return fingerprint_;
 }
 
 Status ServerIdentity::issue(security::KeyView ca_key, const std::vector<std::string>& hosts) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -28,9 +29,10 @@ public:
     // A new local CA and a leaf by it for `hosts` (names and IP addresses).
     Status issue(security::KeyView ca_key, const std::vector<std::string>& hosts);
 
-    const std::string& certificate_pem() const { return certificate_pem_; }
-    const security::SecretBytes& private_key_pem() const { return private_key_pem_; }
-    const std::string& fingerprint() const { return fingerprint_; }  // SHA-256 of the leaf, "AB:CD:..."
+    // Copies: set-up replaces the certificate while others ask for it.
+    std::string certificate_pem() const;
+    security::SecretBytes private_key_pem() const;
+    std::string fingerprint() const;  // SHA-256 of the leaf, "AB:CD:..."
     std::string ca_path() const { return join_path(folder_, "ca.pem"); }
 
 private:
@@ -41,6 +43,7 @@ private:
     const Clock& clock_;
     RandomSource& random_;
     const std::string folder_;
+    mutable std::mutex mutex_;  // the three below
     std::string certificate_pem_;
     security::SecretBytes private_key_pem_;
     std::string fingerprint_;

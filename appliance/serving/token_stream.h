@@ -22,7 +22,7 @@ public:
     // Called after each accepted event, on the scheduler thread; must be cheap and thread-safe. Set once.
     void on_event(std::function<void()> wake);
     // The next event, or nothing now.
-    std::optional<engine::TokenEvent> pop() { return events_.try_pop(); }
+    std::optional<engine::TokenEvent> pop();
     // The reader left: the next push answers kGone.
     void abandon() { gone_.store(true, std::memory_order_release); }
 
@@ -31,6 +31,7 @@ private:
     std::atomic<bool> gone_{false};
     std::mutex mutex_;
     std::function<void()> wake_;
+    std::optional<engine::TokenEvent> end_;  // the last event, when the queue had no room for it
 };
 
 }  // namespace ostal

@@ -27,6 +27,17 @@ TEST(TokenStream, FullPausesAndGoneCancels) {
     EXPECT_EQ(stream.push(event("d")), PushResult::kGone);
 }
 
+TEST(TokenStream, TheEndIsTakenByAFullQueueAndComesLast) {
+    TokenStream stream(1);
+    EXPECT_EQ(stream.push(event("a")), PushResult::kAccepted);
+    TokenEvent end = event("");
+    end.finish = engine::FinishReason::kCancelled;
+    EXPECT_EQ(stream.push(end), PushResult::kAccepted);
+    EXPECT_EQ(stream.pop()->text, "a");
+    EXPECT_TRUE(stream.pop()->finish.has_value());
+    EXPECT_FALSE(stream.pop());
+}
+
 TEST(TokenStream, NoWakeIsLost) {
     TokenStream stream(4);
     std::atomic<int> wakes{0};
