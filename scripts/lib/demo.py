@@ -110,7 +110,7 @@ class Demo:
         shutil.rmtree(medium, ignore_errors=True)
         say(f"signing {name} with the demo's key")
         words = [BIN / "ostal-bundle", "create", "--model", path, "--name", name, "--version", "1",
-                 "--key", self.state / "keys" / "signing.pem", "--out", medium]
+                 "--key", self.state / "keys" / "signing.pem", "--root", self.state / "trust" / "demo.root.json", "--out", medium]
         if instruct_format:
             words += ["--format", instruct_format]
         run(*words, quiet=True)

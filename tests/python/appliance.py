@@ -46,7 +46,7 @@ class Signer:
 
     def bundle(self, out, name="ostal-mini", version=1, model=MINI, instruct_format="v3", extra=()):
         shutil.rmtree(out, ignore_errors=True)
-        words = ["create", "--model", model, "--name", name, "--version", version, "--key", self.key, "--out", out]
+        words = ["create", "--model", model, "--name", name, "--version", version, "--key", self.key, "--root", self.root, "--out", out]
         if instruct_format:
             words += ["--format", instruct_format]
         run(BIN / "ostal-bundle", *words, *extra)
