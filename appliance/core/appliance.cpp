@@ -263,6 +263,8 @@ Status Appliance::open_vault() {
     OSTAL_TRY(auto meta_key, keyring_->service_key(security::ServiceKey::kMeta));
     OSTAL_TRY(auto lookup_key, keyring_->service_key(security::ServiceKey::kLookup));
     auto vault = std::make_shared<Vault>(*database_, std::move(meta_key), std::move(lookup_key), seams_.clock, seams_.random);
+    // Rows that were deleted or put back while the appliance was sealed: row MACs alone do not show them.
+    OSTAL_TRYV(security::check_identity(*database_, vault->mac));
     OSTAL_TRY(vault->models, ModelStore::open({seams_.files, seams_.clock, seams_.random, seams_.log, *database_, *keyring_,
                                                config_.paths.state, config_.paths.trust}));
     for (const std::string& alarm : vault->models->alarms()) {

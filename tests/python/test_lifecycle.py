@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import sqlite3
 import subprocess
 import threading
 import time
@@ -89,6 +90,28 @@ def test_start_order_and_what_the_processes_gave_up(appliance):
     zygote = children[0]
     assert status_of(zygote)["Threads"] == "1"
     assert sorted(os.readlink(f"/proc/{zygote}/fd/{f}").split(":")[0] for f in os.listdir(f"/proc/{zygote}/fd")) == ["/dev/null"] * 3 + ["socket"]
+
+
+def test_rows_removed_while_the_daemon_is_down_keep_it_sealed(own_appliance):
+    """A withdrawn role or a removed officer must not come about by editing the file."""
+    appliance = own_appliance()
+    appliance.ctl("user", "create", "Second", stdin="another long password\n")
+    appliance.stop()
+    path = appliance.state / "db" / "ostal.db"
+    saved = path.read_bytes()
+    with sqlite3.connect(path) as database:
+        assert database.execute("DELETE FROM users WHERE name = 'Second'").rowcount == 1
+    database.close()
+    appliance.start()
+    assert appliance.ctl("status")["phase"] == "sealed"
+    assert appliance.chat("What is a violin?")[0] == 503
+    appliance.stop()
+    for extra in ("-wal", "-shm"):
+        path.with_name(path.name + extra).unlink(missing_ok=True)
+    path.write_bytes(saved)
+    appliance.start()
+    appliance.ready()
+    assert appliance.chat("What is a violin?")[0] == 200
 
 
 def test_a_dead_zygote_stops_imports_and_nothing_else(own_appliance):
