@@ -7,7 +7,6 @@
 #include "appliance/api/caller.h"
 #include "appliance/core/audit_keys.h"
 #include "appliance/core/load_model.h"
-#include "security/crypto/self_test.h"
 #include "security/crypto/x25519.h"
 #include "security/storage/ids.h"
 #include "security/storage/schema.h"
@@ -45,7 +44,6 @@ std::string_view phase_name(Phase phase) {
 // ---- start ----
 
 Result<std::unique_ptr<Appliance>> Appliance::open(const Config& config, const Seams& seams) {
-    OSTAL_TRYV(security::self_test());
     auto appliance = std::unique_ptr<Appliance>(new Appliance(config, seams));
     OSTAL_TRYV(appliance->prepare_folders());
     OSTAL_TRY(auto lock, security::StateLock::acquire(seams.files, config.paths.state));

@@ -65,8 +65,8 @@ public:
         LogSink& log;
         security::Zygote* zygote;  // nullptr: no imports (tools)
     };
-    // Takes the state lock, runs the self-test, opens the audit log (a record of the start) and, where there is
-    // one, the keystore. Starts no listener. kConflict: state folder in use; kIntegrity: self-test or audit.
+    // Takes the state lock, opens the audit log (a record of the start) and, where there is
+    // one, the keystore. Starts no listener. kConflict: state folder in use; kIntegrity: audit.
     static Result<std::unique_ptr<Appliance>> open(const Config& config, const Seams& seams);
     // Seals: streams end with an error event, models are unloaded, keys wiped, the last checkpoint written.
     ~Appliance();

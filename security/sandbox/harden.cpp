@@ -17,10 +17,4 @@ Status harden_process() {
     return {};
 }
 
-std::uint64_t memlock_limit_bytes() {
-    rlimit limit{};
-    if (::getrlimit(RLIMIT_MEMLOCK, &limit) != 0) return 0;
-    return limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : static_cast<std::uint64_t>(limit.rlim_cur);
-}
-
 }  // namespace ostal::security

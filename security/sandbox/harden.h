@@ -41,7 +41,4 @@ Result<Confinement> restrict_zygote_calls();
 // it opens nothing.
 Result<Confinement> restrict_worker_calls();
 
-// Soft limit of RLIMIT_MEMLOCK in bytes (UINT64_MAX: none), for the warning about unlocked keys.
-std::uint64_t memlock_limit_bytes();
-
 }  // namespace ostal::security
