@@ -10,9 +10,22 @@
 
 namespace ostal::engine {
 
+struct TokenLogProb {
+    TokenId id = 0;
+    double log_prob = 0.0;  // natural logarithm
+};
+
+// Of one generated token.
+struct TokenLogProbs {
+    double log_prob = 0.0;
+    std::vector<TokenLogProb> top;  // the most likely, falling, equals by rising id
+};
+
 struct TokenEvent {
     std::string text;  // whole UTF-8 characters, never the beginning of a stop string; may be empty
     std::vector<TokenId> tokens;  // the ids generated since the last event
+    std::vector<TokenLogProbs> log_probs;  // one for each of `tokens` when the request asked for them, else empty
+    std::vector<float> embedding;          // [D], on the last event of an embedding request that went well
     // Set on the last event, exactly once per request.
     std::optional<FinishReason> finish;
     // With FinishReason::kError (kInternal: the model gave no usable logits), and with kCancelled when the

@@ -20,6 +20,7 @@
 
 #include "base/result.h"
 #include "engine/request.h"
+#include "engine/token_sink.h"
 
 namespace ostal::engine {
 
@@ -27,11 +28,6 @@ struct DrawKey {
     std::uint64_t seed = 0;
     std::uint32_t choice = 0;   // which of a request's answers
     std::int64_t position = 0;  // of the new token in prompt + answer
-};
-
-struct TokenLogProb {
-    TokenId id = 0;
-    double log_prob = 0.0;  // natural logarithm
 };
 
 // Owns scratch of V entries; allocates nothing after construction. Not thread-safe.
