@@ -14,6 +14,7 @@ set(CMAKE_C_FLAGS_RELEASE "-O2 -g1")
 
 set(OSTAL_SANITIZE "" CACHE STRING "Empty, address or thread")
 set(OSTAL_FUZZ OFF CACHE BOOL "Build the fuzz targets with libFuzzer (clang)")
+set(OSTAL_FUZZ_SECONDS 5 CACHE STRING "Seconds for which a fuzz test changes its kept inputs")
 set(OSTAL_COVERAGE OFF CACHE BOOL "Instrument for gcov")
 
 find_program(CCACHE ccache)
