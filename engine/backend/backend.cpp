@@ -56,7 +56,9 @@ void check_plan(const MoePlan& plan, std::int64_t slots) {
     CHECK_LE(plan.offsets.columns() - 1, kMaxExperts);
 }
 
-void check_attention(const View& q, const Batch& batch, const KvLayer& cache, const View& out) {
+void check_attention(const View& q, const Batch& batch, const KvLayer& cache, std::int32_t window,
+                     const View& out) {
+    CHECK_GE(window, 0);
     check_batch(batch, cache);
     check_f32(q, batch.rows(), q.columns());
     check_f32(out, q.rows(), q.columns());
@@ -119,17 +121,17 @@ void Backend::rope_and_cache_write(const View& q, const View& k, const View& v, 
 }
 
 void Backend::attention_decode(const View& q, const Batch& batch, const KvLayer& cache, float scale,
-                               const View& out) {
-    check_attention(q, batch, cache, out);
-    if (batch.decode_sequences > 0) do_attention(q, batch, 0, batch.decode_sequences, cache, scale, out);
+                               std::int32_t window, const View& out) {
+    check_attention(q, batch, cache, window, out);
+    if (batch.decode_sequences > 0) do_attention(q, batch, 0, batch.decode_sequences, cache, scale, window, out);
 }
 
 void Backend::attention_prefill(const View& q, const Batch& batch, const KvLayer& cache, float scale,
-                                const View& out) {
-    check_attention(q, batch, cache, out);
+                                std::int32_t window, const View& out) {
+    check_attention(q, batch, cache, window, out);
     const auto sequences = static_cast<std::int32_t>(batch.sequences());
     if (batch.decode_sequences < sequences) {
-        do_attention(q, batch, batch.decode_sequences, sequences, cache, scale, out);
+        do_attention(q, batch, batch.decode_sequences, sequences, cache, scale, window, out);
     }
 }
 

@@ -70,15 +70,16 @@ public:
     void rope_and_cache_write(const View& q, const View& k, const View& v, const View& cosines,
                               const View& sines, const Batch& batch, const KvLayer& cache);
 
-    // out [T, H * Dh] = softmax(q k^T * scale) v over the keys at positions <= the query's. Head h reads kv
+    // out [T, H * Dh] = softmax(q k^T * scale) v over the keys at positions <= the query's, of those the last
+    // `window` where it is above 0 (Jiang et al., "Mistral 7B" (2023), section 2). Head h reads kv
     // head h / (H / K). Keys are taken in blocks of B with a running maximum, the same blocks in both.
     // attention_decode serves the batch's decode sequences, attention_prefill the rest; each writes its own
     // rows. Source: Ainslie et al., "GQA" (2023); Milakov and Gimelshein, "Online normalizer calculation for
     // softmax" (2018), algorithm 3; Dao et al., "FlashAttention" (2022).
     void attention_decode(const View& q, const Batch& batch, const KvLayer& cache, float scale,
-                          const View& out);
+                          std::int32_t window, const View& out);
     void attention_prefill(const View& q, const Batch& batch, const KvLayer& cache, float scale,
-                           const View& out);
+                           std::int32_t window, const View& out);
 
     // experts [T, A] i32 = the A highest of logits [T, E] (the lower expert among equals), in falling order;
     // weights [T, A] = softmax over those in f32.
@@ -112,7 +113,7 @@ protected:
                                          const View& sines, const Batch& batch, const KvLayer& cache) = 0;
     // Of the sequences [first, end).
     virtual void do_attention(const View& q, const Batch& batch, std::int32_t first, std::int32_t end,
-                              const KvLayer& cache, float scale, const View& out) = 0;
+                              const KvLayer& cache, float scale, std::int32_t window, const View& out) = 0;
     virtual void do_router_top_k(const View& logits, const View& experts, const View& weights) = 0;
     virtual void do_moe_plan(const View& experts, const View& weights, const MoePlan& plan) = 0;
     virtual void do_moe_up(const View& x, const Weight& w1, const Weight& w3, const MoePlan& plan,

@@ -29,9 +29,15 @@ struct ModelConfig {
     std::int32_t context = 0;            // longest sequence in tokens
     double rope_theta = 10000.0;
     float norm_eps = 1e-5F;
+    // Keys that a token of each layer sees, its own included; 0: all. Empty: all in every layer.
+    std::vector<std::int32_t> windows;
     bool tied_embeddings = false;  // the output matrix is the embedding
     TokenId bos = -1;              // -1: none
     std::vector<TokenId> eos;      // any of them ends a sequence; may be empty
+
+    std::int32_t window(std::int32_t layer) const {
+        return windows.empty() ? 0 : windows[static_cast<std::size_t>(layer)];
+    }
 };
 
 // From the text of config.json. model_type mixtral, mistral or llama; every setting that those models'

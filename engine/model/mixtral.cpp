@@ -101,8 +101,8 @@ Logits forward(Backend& backend, Communicator& comm, const Weights& weights, con
         backend.linear(normed, layer.wk, Epilogue::kStore, k);
         backend.linear(normed, layer.wv, Epilogue::kStore, v);
         backend.rope_and_cache_write(q, k, v, cosines, sines, batch, kv);
-        backend.attention_decode(q, batch, kv, scale, attention);
-        backend.attention_prefill(q, batch, kv, scale, attention);
+        backend.attention_decode(q, batch, kv, scale, config.window(i), attention);
+        backend.attention_prefill(q, batch, kv, scale, config.window(i), attention);
         backend.linear(attention, layer.wo, residual, x);
         comm.all_reduce(x);
 

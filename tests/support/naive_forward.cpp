@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 namespace ostal::test {
@@ -52,8 +53,9 @@ void softmax(Vector& x) {
     for (double& v : x) v /= sum;
 }
 
+// Token t sees the keys s with t - window < s <= t (all s <= t where window is 0).
 Matrix attention(const Matrix& q, const Matrix& k, const Matrix& v, std::size_t heads, std::size_t kv_heads,
-                 std::size_t head_dim) {
+                 std::size_t head_dim, std::size_t window) {
     Matrix out(q.size(), Vector(heads * head_dim));
     for (std::size_t t = 0; t < q.size(); ++t) {
         for (std::size_t h = 0; h < heads; ++h) {
@@ -62,6 +64,7 @@ Matrix attention(const Matrix& q, const Matrix& k, const Matrix& v, std::size_t 
             for (std::size_t s = 0; s <= t; ++s) {
                 for (std::size_t i = 0; i < head_dim; ++i) scores[s] += q[t][h * head_dim + i] * k[s][kv + i];
                 scores[s] /= std::sqrt(static_cast<double>(head_dim));
+                if (window > 0 && s + window <= t) scores[s] = -std::numeric_limits<double>::infinity();
             }
             softmax(scores);
             for (std::size_t s = 0; s <= t; ++s) {
@@ -128,7 +131,8 @@ std::vector<double> naive_forward(const engine::ModelConfig& config, const Tenso
             rope(k[t], head_dim, config.rope_theta, t);
         }
         const Matrix attended = attention(q, k, v, static_cast<std::size_t>(config.heads),
-                                          static_cast<std::size_t>(config.kv_heads), head_dim);
+                                          static_cast<std::size_t>(config.kv_heads), head_dim,
+                                          static_cast<std::size_t>(config.window(layer)));
         for (std::size_t t = 0; t < x.size(); ++t) {
             add(x[t], multiply(weight("self_attn.o_proj"), attended[t]));
             const Vector normed = rms_norm(x[t], weight("post_attention_layernorm"), eps);

@@ -117,14 +117,14 @@ void CheckBackend::do_rope_and_cache_write(const View& q, const View& k, const V
 }
 
 void CheckBackend::do_attention(const View& q, const Batch& batch, std::int32_t first, std::int32_t end,
-                                const KvLayer& cache, float scale, const View& out) {
+                                const KvLayer& cache, float scale, std::int32_t window, const View& out) {
     // Backend::attention_decode serves [0, decode_sequences), attention_prefill the rest.
     if (end == batch.decode_sequences && first == 0) {
         compare("attention_decode", {out},
-                [&](Backend& b) { b.attention_decode(q, batch, cache, scale, out); });
+                [&](Backend& b) { b.attention_decode(q, batch, cache, scale, window, out); });
     } else {
         compare("attention_prefill", {out},
-                [&](Backend& b) { b.attention_prefill(q, batch, cache, scale, out); });
+                [&](Backend& b) { b.attention_prefill(q, batch, cache, scale, window, out); });
     }
 }
 

@@ -55,7 +55,7 @@ protected:
     void do_rope_and_cache_write(const View& q, const View& k, const View& v, const View& cosines,
                                  const View& sines, const Batch& batch, const KvLayer& cache) override;
     void do_attention(const View& q, const Batch& batch, std::int32_t first, std::int32_t end,
-                      const KvLayer& cache, float scale, const View& out) override;
+                      const KvLayer& cache, float scale, std::int32_t window, const View& out) override;
     void do_router_top_k(const View& logits, const View& experts, const View& weights) override;
     void do_moe_plan(const View& experts, const View& weights, const MoePlan& plan) override;
     void do_moe_up(const View& x, const Weight& w1, const Weight& w3, const MoePlan& plan,

@@ -51,12 +51,12 @@ protected:
         spoil("rope_and_cache_write", cache.values);
     }
     void do_attention(const View& q, const Batch& batch, std::int32_t first, std::int32_t end,
-                      const KvLayer& cache, float scale, const View& out) override {
+                      const KvLayer& cache, float scale, std::int32_t window, const View& out) override {
         if (first == 0 && end == batch.decode_sequences) {
-            inner_.attention_decode(q, batch, cache, scale, out);
+            inner_.attention_decode(q, batch, cache, scale, window, out);
             spoil("attention_decode", out);
         } else {
-            inner_.attention_prefill(q, batch, cache, scale, out);
+            inner_.attention_prefill(q, batch, cache, scale, window, out);
             spoil("attention_prefill", out);
         }
     }

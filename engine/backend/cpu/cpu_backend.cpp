@@ -61,7 +61,7 @@ protected:
     void do_rope_and_cache_write(const View& q, const View& k, const View& v, const View& cosines,
                                  const View& sines, const Batch& batch, const KvLayer& cache) override;
     void do_attention(const View& q, const Batch& batch, std::int32_t first, std::int32_t end,
-                      const KvLayer& cache, float scale, const View& out) override;
+                      const KvLayer& cache, float scale, std::int32_t window, const View& out) override;
     void do_router_top_k(const View& logits, const View& experts, const View& weights) override;
     void do_moe_plan(const View& experts, const View& weights, const MoePlan& plan) override;
     void do_moe_up(const View& x, const Weight& w1, const Weight& w3, const MoePlan& plan,
@@ -179,7 +179,7 @@ void CpuBackend::do_rope_and_cache_write(const View& q, const View& k, const Vie
 }
 
 void CpuBackend::do_attention(const View& q, const Batch& batch, std::int32_t first, std::int32_t end,
-                              const KvLayer& cache, float scale, const View& out) {
+                              const KvLayer& cache, float scale, std::int32_t window, const View& out) {
     const std::int64_t dim = cache.head_dim();
     const std::int64_t kv_heads = cache.kv_heads();
     const std::int64_t head_bytes = cache.block_tokens() * cache.keys.row_stride_bytes;
@@ -203,6 +203,7 @@ void CpuBackend::do_attention(const View& q, const Batch& batch, std::int32_t fi
                     args.tokens = std::min(kAttentionTokens, batch.token_count[s] - token);
                     args.group = static_cast<std::int32_t>(group);
                     args.first_position = batch.cached_tokens[s] + token;
+                    args.window = window;
                     args.head_dim = static_cast<std::int32_t>(dim);
                     args.block_tokens = static_cast<std::int32_t>(cache.block_tokens());
                     args.keys = static_cast<const char*>(cache.keys.data) + head * head_bytes;

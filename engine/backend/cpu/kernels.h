@@ -46,7 +46,8 @@ struct AttentionArgs {
     int64_t out_stride;
     int32_t tokens;
     int32_t group;           // query heads of the kv head
-    int32_t first_position;  // of token 0; token t sees the keys 0 .. first_position + t
+    int32_t first_position;  // of token 0; token t sees the keys up to its own, first_position + t
+    int32_t window;          // how many keys a token sees, its own included; 0: all from key 0 on
     int32_t head_dim;        // at most 256
     int32_t block_tokens;    // keys in a block, at most 128
     const void* keys;        // of the kv head in block 0: [block_tokens, head_dim]

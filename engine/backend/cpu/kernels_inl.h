@@ -366,7 +366,8 @@ template <class V>
 struct Query {
     const float* q;
     float* out;
-    int32_t keys;  // that it sees
+    int32_t first_key;  // it sees the keys [first_key, end_key)
+    int32_t end_key;
     float max;
     float sum;
 };
@@ -402,27 +403,33 @@ void attention(const AttentionArgs& args) {
     for (int32_t first = 0; first < total; first += kQueries) {
         const int32_t count = total - first < kQueries ? total - first : kQueries;
         Query<V> queries[kQueries];
-        int32_t most_keys = 0;
+        int32_t first_key = args.first_position + args.tokens;
+        int32_t end_key = 0;
         for (int32_t i = 0; i < count; ++i) {
             const int32_t token = (first + i) / args.group;
             const int32_t head = (first + i) % args.group;
             Query<V>& query = queries[i];
             query.q = args.q + token * args.q_stride + int64_t{head} * args.head_dim;
             query.out = args.out + token * args.out_stride + int64_t{head} * args.head_dim;
-            query.keys = args.first_position + token + 1;
+            query.end_key = args.first_position + token + 1;
+            query.first_key = args.window > 0 && query.end_key > args.window ? query.end_key - args.window : 0;
             query.max = -INFINITY;
             query.sum = 0.0F;
             for (int32_t d = 0; d < args.head_dim; ++d) query.out[d] = 0.0F;
-            if (query.keys > most_keys) most_keys = query.keys;
+            if (query.first_key < first_key) first_key = query.first_key;
+            if (query.end_key > end_key) end_key = query.end_key;
         }
-        for (int32_t begin = 0; begin < most_keys; begin += args.block_tokens) {
-            const int64_t at = args.block_table[begin / args.block_tokens] * args.block_stride_bytes;
+        for (int32_t block = first_key / args.block_tokens; block * args.block_tokens < end_key; ++block) {
+            const int32_t begin = block * args.block_tokens;
+            const int32_t end = begin + args.block_tokens;
             for (int32_t i = 0; i < count; ++i) {
-                const int32_t seen = queries[i].keys - begin;
-                if (seen <= 0) continue;
+                const int32_t from = queries[i].first_key > begin ? queries[i].first_key : begin;
+                const int32_t to = queries[i].end_key < end ? queries[i].end_key : end;
+                if (from >= to) continue;
+                const int64_t at = args.block_table[block] * args.block_stride_bytes +
+                                   (from - begin) * int64_t{args.head_dim} * (Step::kBytes / Step::kValues);
                 attend<V, Step>(queries[i], args, static_cast<const char*>(args.keys) + at,
-                                static_cast<const char*>(args.values) + at,
-                                seen < args.block_tokens ? seen : args.block_tokens);
+                                static_cast<const char*>(args.values) + at, to - from);
             }
         }
         for (int32_t i = 0; i < count; ++i) {

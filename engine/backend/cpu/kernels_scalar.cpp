@@ -128,9 +128,13 @@ void attention(const AttentionArgs& args) {
             for (int64_t d = 0; d < dim; ++d) out[d] = 0.0F;
 
             const int32_t keys = args.first_position + token + 1;
-            for (int32_t first = 0; first < keys; first += args.block_tokens) {
-                const int32_t n = keys - first < args.block_tokens ? keys - first : args.block_tokens;
-                const int64_t at = args.block_table[first / args.block_tokens] * args.block_stride_bytes;
+            int32_t first = args.window > 0 && keys > args.window ? keys - args.window : 0;
+            for (int32_t n = 0; first < keys; first += n) {
+                const int32_t begin = first % args.block_tokens;  // in the block; above 0 in the first alone
+                n = args.block_tokens - begin;
+                if (n > keys - first) n = keys - first;
+                const int64_t at = args.block_table[first / args.block_tokens] * args.block_stride_bytes +
+                                   begin * dim * kBytes;
                 const char* key = static_cast<const char*>(args.keys) + at;
                 const char* value = static_cast<const char*>(args.values) + at;
                 float row[256];

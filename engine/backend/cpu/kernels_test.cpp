@@ -259,11 +259,12 @@ struct AttentionCase {
     AttentionArgs args{};
 
     AttentionCase(SeededRandom& random, std::int32_t d, std::int32_t g, std::int32_t b, std::int32_t c,
-                  std::int32_t t, Format f)
+                  std::int32_t t, Format f, std::int32_t window = 0)
         : dim(d), group(g), block_tokens(b), cached(c), tokens(t), format(f) {
         const DType type = format == kF32 ? DType::kF32 : DType::kBF16;
         const std::int32_t total = cached + tokens;
         const std::int32_t blocks = (total + block_tokens - 1) / block_tokens;
+        const std::int32_t first = window > 0 ? std::max(cached + 1 - window, 0) : 0;  // that is read
         for (std::int32_t i = 0; i < blocks; ++i) table.push_back(blocks - 1 - i);
         const auto row = static_cast<std::size_t>(row_bytes(type, dim));
         const std::size_t bytes = row * static_cast<std::size_t>(blocks * block_tokens);
@@ -273,6 +274,7 @@ struct AttentionCase {
             for (std::int32_t p = 0; p < total; ++p) {
                 const Bytes one = random_rows(random, type, 1, dim, cache == &key_cache ? 3.0F : 1.0F);
                 by_position.push_back(row_values(type, one));
+                if (p < first) continue;
                 const std::int32_t block = table[static_cast<std::size_t>(p / block_tokens)];
                 std::memcpy(
                     memory.data() + static_cast<std::size_t>(block * block_tokens + p % block_tokens) * row,
@@ -289,6 +291,7 @@ struct AttentionCase {
         args.tokens = tokens;
         args.group = group;
         args.first_position = cached;
+        args.window = window;
         args.head_dim = dim;
         args.block_tokens = block_tokens;
         args.keys = key_cache.data();
@@ -303,6 +306,10 @@ struct AttentionCase {
         const float* query = q.data() + (token * group + head) * dim;
         double sum = 0;
         for (std::int32_t p = 0; p <= cached + token; ++p) {
+            if (args.window > 0 && p + args.window <= cached + token) {
+                weights.push_back(0);
+                continue;
+            }
             double dot = 0;
             for (std::int32_t i = 0; i < dim; ++i) {
                 dot += static_cast<double>(query[i]) *
@@ -325,9 +332,10 @@ TEST_P(KernelsTest, AttendsToAllShapes) {
         for (const std::int32_t dim : {2, 10, 16, 20, 32, 64, 80, 128, 256}) {
             for (const std::int32_t group : {1, 3, 4, 9}) {
                 const std::int32_t block_tokens = group == 3 ? 5 : group == 9 ? 128 : 32;
-                for (const std::int32_t cached : {0, 1, 31, 70}) {
+                for (const auto& [cached, window] : {std::pair{0, 0}, {1, 0}, {31, 0}, {70, 0}, {0, 1}, {3, 4},
+                                                     {31, 32}, {70, 1}, {70, 7}, {70, 33}, {70, 1000}}) {
                     const std::int32_t tokens = 1 + (cached + dim) % 9;
-                    AttentionCase c(random, dim, group, block_tokens, cached, tokens, format);
+                    AttentionCase c(random, dim, group, block_tokens, cached, tokens, format, window);
                     kernels_->attention[format](c.args);
                     for (std::int32_t t = 0; t < tokens; ++t) {
                         for (std::int32_t h = 0; h < group; ++h) {
@@ -337,6 +345,7 @@ TEST_P(KernelsTest, AttendsToAllShapes) {
                                                 c.out[static_cast<std::size_t>((t * group + h) * dim + i)]),
                                             expected[static_cast<std::size_t>(i)], 3e-6)
                                     << format << " dim " << dim << " group " << group << " cached " << cached
+                                    << " window " << window
                                     << " token " << t << " head " << h << " at " << i;
                             }
                         }
@@ -350,19 +359,22 @@ TEST_P(KernelsTest, AttendsToAllShapes) {
 TEST_P(KernelsTest, AttentionIsBitEqualInEveryTile) {
     SeededRandom random(5);
     for (const Format format : {kF32, kBF16}) {
-        AttentionCase c(random, 48, 3, 16, 29, 21, format);
-        kernels_->attention[format](c.args);
-        const std::vector<float> whole = c.out.copy();
-        for (std::int32_t size : {1, 2, 5, 8}) {
-            for (std::int32_t first = 0; first < c.tokens; first += size) {
-                AttentionArgs args = c.args;
-                args.q += first * args.q_stride;
-                args.out += first * args.out_stride;
-                args.first_position += first;
-                args.tokens = std::min(size, c.tokens - first);
-                kernels_->attention[format](args);
+        for (const std::int32_t window : {0, 1, 11, 16, 17, 40}) {
+            AttentionCase c(random, 48, 3, 16, 29, 21, format, window);
+            kernels_->attention[format](c.args);
+            const std::vector<float> whole = c.out.copy();
+            for (std::int32_t size : {1, 2, 5, 8}) {
+                for (std::int32_t first = 0; first < c.tokens; first += size) {
+                    AttentionArgs args = c.args;
+                    args.q += first * args.q_stride;
+                    args.out += first * args.out_stride;
+                    args.first_position += first;
+                    args.tokens = std::min(size, c.tokens - first);
+                    kernels_->attention[format](args);
+                }
+                EXPECT_EQ(std::memcmp(whole.data(), c.out.data(), whole.size() * sizeof(float)), 0)
+                    << "tiles of " << size << ", window " << window;
             }
-            EXPECT_EQ(std::memcmp(whole.data(), c.out.data(), whole.size() * sizeof(float)), 0) << size;
         }
     }
 }
