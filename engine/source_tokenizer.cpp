@@ -43,7 +43,7 @@ Result<std::unique_ptr<Tokenizer>> load_any(const WeightSource& source, const Mo
     }
     if (files.gguf() != nullptr) return load_gguf_tokenizer(*files.gguf());
     return fail(Code::kInvalidArgument,
-                "the model has no tokenizer: expected tokenizer.model or tokenizer.json");
+                "the model has no tokenizer: expected tekken.json, tokenizer.model or tokenizer.json");
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "engine/tokenizer/rank_bpe.h"
 #include "engine/tokenizer/sentencepiece_bpe.h"
 #include "engine/tokenizer/sentencepiece_model.h"
+#include "engine/tokenizer/tekken.h"
 #include "engine/tokenizer/tokenizer_json.h"
 
 namespace ostal::engine {
@@ -66,8 +67,9 @@ Result<std::unique_ptr<Tokenizer>> load_ranked(const EmbeddedVocabulary& vocabul
     }
     RankBpeVocabulary out;
     OSTAL_TRY(out.splits, splits_of_pre(vocabulary.pre));
-    // Llama 3's own tokenizer looks a piece up whole before it merges.
-    out.ignore_merges = out.splits == std::vector<Split>{Split::kLlama3};
+    // Llama 3's and tekken's own tokenizers look a piece up whole before they merge.
+    out.ignore_merges =
+        out.splits == std::vector<Split>{Split::kLlama3} || out.splits == std::vector<Split>{Split::kTekken};
     for (std::size_t i = 0; i < types.size(); ++i) out.tokens.push_back({vocabulary.tokens[i], "", types[i]});
     for (const std::string& merge : vocabulary.merges) {
         const std::size_t space = merge.find(' ', 1);
@@ -76,7 +78,7 @@ Result<std::unique_ptr<Tokenizer>> load_ranked(const EmbeddedVocabulary& vocabul
     }
     out.bos = vocabulary.bos;
     out.eos = vocabulary.eos;
-    out.add_bos = vocabulary.add_bos.value_or(out.ignore_merges);  // of byte-level ones, Llama 3's does
+    out.add_bos = vocabulary.add_bos.value_or(out.ignore_merges);  // of byte-level ones, these two do
     if (vocabulary.unknown >= 0 &&
         types[static_cast<std::size_t>(vocabulary.unknown)] == TokenType::kUnknown) {
         out.unknown = vocabulary.unknown;
@@ -103,8 +105,10 @@ Result<std::unique_ptr<Tokenizer>> load_tokenizer_file(ByteSpan bytes, std::stri
                                                        const SpecialIds& special) {
     const std::string_view base = name.substr(name.rfind('/') + 1);
     if (base.ends_with(".json")) {
-        if (base.starts_with("tekken")) {
-            return fail(Code::kUnsupported, std::string(base) + ": tekken vocabularies are not supported");
+        if (base.find("tekken") != std::string_view::npos) {
+            OSTAL_TRY(RankBpeVocabulary vocabulary, parse_tekken(as_text(bytes)));
+            vocabulary.add_bos = special.add_bos.value_or(true);
+            return make_byte_rank_tokenizer(std::move(vocabulary));
         }
         OSTAL_TRY(RankBpeVocabulary vocabulary, parse_tokenizer_json(as_text(bytes), special));
         return make_rank_bpe_tokenizer(std::move(vocabulary));
@@ -122,6 +126,10 @@ Result<std::unique_ptr<Tokenizer>> load_embedded_tokenizer(const EmbeddedVocabul
 }
 
 std::optional<std::string> choose_tokenizer_file(std::span<const std::string> names) {
+    const auto has = [&](std::string_view name) {
+        return std::find(names.begin(), names.end(), name) != names.end();
+    };
+    if (has("tekken.json")) return "tekken.json";
     const std::string* best = nullptr;
     int best_version = -1;
     for (const std::string& name : names) {
@@ -132,9 +140,7 @@ std::optional<std::string> choose_tokenizer_file(std::span<const std::string> na
         }
     }
     if (best != nullptr) return *best;
-    for (const std::string_view name : {"tekken.json", "tokenizer.json"}) {
-        if (std::find(names.begin(), names.end(), name) != names.end()) return std::string(name);
-    }
+    if (has("tokenizer.json")) return "tokenizer.json";
     return std::nullopt;
 }
 

@@ -1,5 +1,6 @@
-// Tokenizers from files and embedded vocabularies: SentencePiece BPE `.model`, Hugging Face `tokenizer.json`
-// (BPE kinds), GGUF-embedded. Everything is untrusted input; what is not understood is refused by name.
+// Tokenizers from files and embedded vocabularies: SentencePiece BPE `.model`, `tekken.json`, Hugging Face
+// `tokenizer.json` (BPE kinds), GGUF-embedded. Everything is untrusted input; what is not understood is
+// refused by name.
 #pragma once
 
 #include <memory>
@@ -23,17 +24,19 @@ struct SpecialIds {
         std::nullopt;  // nothing: SentencePiece does, a tokenizer.json says it in its post-processor
 };
 
-// `name` decides the kind: "*.json" is a Hugging Face tokenizer.json, all else ("tokenizer.model",
-// "tokenizer.model.v3", "…model.v7") a SentencePiece model.
-// kInvalidArgument (malformed), kUnsupported (names what: another model type, a normaliser, tekken.json …).
+// `name` decides the kind: "*tekken*.json" is a tekken vocabulary (its ends of a text are its own, of
+// `special` add_bos alone is read), other "*.json" a Hugging Face tokenizer.json, all else
+// ("tokenizer.model", "tokenizer.model.v3", "…model.v7") a SentencePiece model. kInvalidArgument (malformed),
+// kUnsupported (names what: another model type, a normaliser, a pattern …), kTooLarge.
 Result<std::unique_ptr<Tokenizer>> load_tokenizer_file(ByteSpan bytes, std::string_view name,
                                                        const SpecialIds& special = {});
 
 // From a GGUF file's metadata. Errors as above; an unknown `pre` is kUnsupported.
 Result<std::unique_ptr<Tokenizer>> load_embedded_tokenizer(const EmbeddedVocabulary& vocabulary);
 
-// Which of a model's files holds its tokenizer: the newest "tokenizer.model.v<N>", else "tokenizer.model",
-// "tekken.json", "tokenizer.json"; nothing when there is none (a GGUF file then embeds it).
+// Which of a model's files holds its tokenizer: "tekken.json" (as mistral-common chooses), else the newest
+// "tokenizer.model.v<N>", else "tokenizer.model", "tokenizer.json"; nothing when there is none (a GGUF file
+// then embeds it).
 std::optional<std::string> choose_tokenizer_file(std::span<const std::string> names);
 
 }  // namespace ostal::engine

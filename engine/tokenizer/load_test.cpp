@@ -140,18 +140,19 @@ TEST(SentencePieceModel, EveryCutOfAFileIsRefusedOrHoldsTogether) {
     }
 }
 
-TEST(LoadTokenizer, ChoosesTheNewestSentencePieceModelThenJson) {
+TEST(LoadTokenizer, ChoosesTekkenThenTheNewestSentencePieceModelThenJson) {
     using Names = std::vector<std::string>;
     const auto choose = [](const Names& names) { return choose_tokenizer_file(names); };
     EXPECT_EQ(choose({"tokenizer.json", "tokenizer.model", "tokenizer.model.v3", "tokenizer.model.v1"}),
               "tokenizer.model.v3");
     EXPECT_EQ(choose({"config.json", "tokenizer.json", "tokenizer.model"}), "tokenizer.model");
-    EXPECT_EQ(choose({"tokenizer.json", "tekken.json"}), "tekken.json");
+    EXPECT_EQ(choose({"tokenizer.model.v3", "tokenizer.json", "tekken.json"}), "tekken.json");
     EXPECT_EQ(choose({"tokenizer.json", "tokenizer.model.bak"}), "tokenizer.json");
     EXPECT_FALSE(choose({"model.gguf", "tokenizer_config.json"}).has_value());
     const auto tekken = load("{}", "tekken.json");
     ASSERT_FALSE(tekken.has_value());
-    EXPECT_EQ(tekken.error().code(), Code::kUnsupported);
+    EXPECT_EQ(tekken.error().code(), Code::kInvalidArgument);
+    EXPECT_NE(tekken.error().message().find("tekken.json: config"), std::string::npos);
 }
 
 // The pieces of a .model file as a GGUF file has them.
@@ -203,7 +204,7 @@ TEST(EmbeddedVocabulary, RefusesWhatDoesNotHoldTogether) {
         return result ? Code::kInternal : result.error().code();
     };
     EXPECT_EQ(refused([](auto& v) { v.model = "bert"; }), Code::kUnsupported);
-    EXPECT_EQ(refused([](auto& v) { v.pre = "tekken"; }), Code::kUnsupported);
+    EXPECT_EQ(refused([](auto& v) { v.pre = "deepseek-coder"; }), Code::kUnsupported);
     EXPECT_EQ(refused([](auto& v) { v.tokens.clear(); }), Code::kInvalidArgument);
     EXPECT_EQ(refused([](auto& v) { v.token_types = {1}; }), Code::kInvalidArgument);
     EXPECT_EQ(refused([](auto& v) { v.token_types[0] = 9; }), Code::kInvalidArgument);

@@ -18,6 +18,9 @@ public:
     CharClass char_class() const { return class_; }
     bool letter() const { return !at_end() && is_letter(class_); }
     bool number() const { return !at_end() && class_ == CharClass::kNumber; }
+    // The two sides of tekken's words: [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}] and [\p{Ll}\p{Lm}\p{Lo}\p{M}].
+    bool upper_side() const { return !at_end() && (class_ == CharClass::kUpper || both_sides()); }
+    bool lower_side() const { return !at_end() && (class_ == CharClass::kLower || both_sides()); }
     bool space() const { return !at_end() && class_ == CharClass::kSpace; }
     bool newline() const { return !at_end() && (char_.point == '\r' || char_.point == '\n'); }
     // [^\s\p{L}\p{N}]
@@ -34,6 +37,7 @@ public:
     }
 
 private:
+    bool both_sides() const { return class_ == CharClass::kLetter || class_ == CharClass::kMark; }
     void decode() {
         if (at_end()) return;
         char_ = first_char(text_.substr(at_));
@@ -49,6 +53,9 @@ constexpr auto kLetters = [](const Cursor& c) { return c.letter(); };
 constexpr auto kNumbers = [](const Cursor& c) { return c.number(); };
 constexpr auto kSymbols = [](const Cursor& c) { return c.symbol(); };
 constexpr auto kNewlines = [](const Cursor& c) { return c.newline(); };
+constexpr auto kNewlinesAndSlashes = [](const Cursor& c) {
+    return c.newline() || (!c.at_end() && c.point() == '/');
+};
 
 // 's 't 're 've 'm 'll 'd; ignoring case also 'S and, by Unicode's case folding, U+017F for s.
 bool skip_contraction(Cursor& at, bool ignore_case) {
@@ -100,30 +107,15 @@ void next_gpt2(Cursor& at) {
     skip_spaces(at);
 }
 
-void next_llama3(Cursor& at, std::size_t digits) {
-    if (skip_contraction(at, true)) return;
-    // [^\r\n\p{L}\p{N}]?\p{L}+
-    if (at.letter()) {
-        at.skip(kLetters);
-        return;
-    }
+//  ?[^\s\p{L}\p{N}]+T*|\s*[\r\n]+|\s+(?!\S)|\s+ with `trailing` for T.
+template <typename Trailing>
+void skip_symbols_or_spaces(Cursor& at, Trailing trailing) {
     Cursor look = at;
-    if (!at.newline() && !at.number()) {
-        look.next();
-        if (look.letter()) {
-            at = look;
-            at.skip(kLetters);
-            return;
-        }
-    }
-    if (at.skip(kNumbers, digits) > 0) return;
-    //  ?[^\s\p{L}\p{N}]+[\r\n]*
-    look = at;
     if (look.point() == ' ') look.next();
     if (look.symbol()) {
         at = look;
         at.skip(kSymbols);
-        at.skip(kNewlines);
+        at.skip(trailing);
         return;
     }
     // \s*[\r\n]+: to the last line break of the run of spaces
@@ -141,6 +133,69 @@ void next_llama3(Cursor& at, std::size_t digits) {
     skip_spaces(at);
 }
 
+void next_llama3(Cursor& at, std::size_t digits) {
+    if (skip_contraction(at, true)) return;
+    // [^\r\n\p{L}\p{N}]?\p{L}+
+    if (at.letter()) {
+        at.skip(kLetters);
+        return;
+    }
+    Cursor look = at;
+    if (!at.newline() && !at.number()) {
+        look.next();
+        if (look.letter()) {
+            at = look;
+            at.skip(kLetters);
+            return;
+        }
+    }
+    if (at.skip(kNumbers, digits) > 0) return;
+    skip_symbols_or_spaces(at, kNewlines);
+}
+
+// U*L+, as what backtracking leaves of it: a run of U that no lower-case letter follows ends behind its last
+// character that is on both sides.
+bool skip_mixed_word(Cursor& at) {
+    Cursor look = at;
+    std::optional<Cursor> after_both;
+    while (look.upper_side()) {
+        const bool both = look.lower_side();
+        look.next();
+        if (both) after_both = look;
+    }
+    if (look.lower_side()) {
+        look.skip([](const Cursor& c) { return c.lower_side(); });
+        at = look;
+        return true;
+    }
+    if (!after_both) return false;
+    at = *after_both;
+    return true;
+}
+
+// U+L*
+bool skip_upper_word(Cursor& at) {
+    if (at.skip([](const Cursor& c) { return c.upper_side(); }) == 0) return false;
+    at.skip([](const Cursor& c) { return c.lower_side(); });
+    return true;
+}
+
+void next_tekken(Cursor& at) {
+    for (const auto skip_word : {skip_mixed_word, skip_upper_word}) {
+        Cursor look = at;
+        if (!at.newline() && !at.letter() && !at.number()) {
+            look.next();
+            if (skip_word(look)) {
+                at = look;
+                return;
+            }
+        }
+        if (skip_word(at)) return;
+    }
+    if (at.skip(kNumbers, 1) > 0) return;
+    skip_symbols_or_spaces(at, kNewlinesAndSlashes);
+}
+
 void next_digits(Cursor& at, bool runs) {
     if (at.skip(kNumbers, runs ? SIZE_MAX : 1) > 0) return;
     at.skip([](const Cursor& c) { return !c.at_end() && !c.number(); });
@@ -151,6 +206,7 @@ void next_piece(Split how, Cursor& at) {
         case Split::kGpt2: return next_gpt2(at);
         case Split::kLlama3: return next_llama3(at, 3);
         case Split::kQwen2: return next_llama3(at, 1);
+        case Split::kTekken: return next_tekken(at);
         case Split::kDigits: return next_digits(at, false);
         case Split::kDigitRuns: return next_digits(at, true);
     }
@@ -165,6 +221,8 @@ constexpr std::string_view kLlama3Regex =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 constexpr std::string_view kQwen2Regex =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kTekkenRegex =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
 }  // namespace
 
@@ -172,6 +230,7 @@ std::optional<Split> split_of_regex(std::string_view regex) {
     if (regex == kGpt2Regex || regex == kGpt2RegexJoined) return Split::kGpt2;
     if (regex == kLlama3Regex) return Split::kLlama3;
     if (regex == kQwen2Regex) return Split::kQwen2;
+    if (regex == kTekkenRegex) return Split::kTekken;
     if (regex == R"(\p{N})") return Split::kDigits;
     if (regex == R"(\p{N}+)") return Split::kDigitRuns;
     return std::nullopt;
@@ -182,6 +241,7 @@ Result<std::vector<Split>> splits_of_pre(std::string_view pre) {
     if (pre == "smollm") return std::vector<Split>{Split::kDigits, Split::kGpt2};
     if (pre == "llama-bpe" || pre == "llama3" || pre == "llama-v3") return std::vector<Split>{Split::kLlama3};
     if (pre == "qwen2") return std::vector<Split>{Split::kQwen2};
+    if (pre == "tekken") return std::vector<Split>{Split::kTekken};
     return fail(Code::kUnsupported,
                 "the pre-tokenizer \"" + std::string(pre.substr(0, 64)) + "\" is not built in");
 }

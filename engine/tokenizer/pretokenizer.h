@@ -17,7 +17,11 @@ enum class Split {
     // (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|
     // ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
     kLlama3,
-    kQwen2,      // kLlama3 with \p{N} instead of \p{N}{1,3}
+    kQwen2,  // kLlama3 with \p{N} instead of \p{N}{1,3}
+    // Mistral's tekken: words break where a lower-case letter is followed by an upper-case one.
+    // U = [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}], L = [\p{Ll}\p{Lm}\p{Lo}\p{M}], X = [^\r\n\p{L}\p{N}]:
+    // X?U*L+|X?U+L*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+
+    kTekken,
     kDigits,     // every \p{N} character alone, what lies between stays whole
     kDigitRuns,  // \p{N}+ alone, what lies between stays whole
 };

@@ -76,6 +76,8 @@ constexpr Pattern kPatterns[] = {
      R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"},
     {"qwen2", Split::kQwen2,
      R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"},
+    {"tekken", Split::kTekken,
+     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)"},
     {"digits", Split::kDigits, R"(\p{N})"},
     {"digit_runs", Split::kDigitRuns, R"(\p{N}+)"},
 };
@@ -98,9 +100,23 @@ TEST_P(AgainstPcre2, SeededRandomTextsAreCutAlike) {
 // Short strings over the characters at which the patterns branch, all of them.
 TEST_P(AgainstPcre2, AllShortTextsOverTheBranchingCharactersAreCutAlike) {
     const Oracle oracle(GetParam().regex);
-    const std::vector<std::string> letters{
-        "a",  "S", "\xC5\xBF" /* U+017F */, "l",       "e", "r", "'", "1", " ", "\t", "\n",
-        "\r", "-", "\xC2\xA0" /* U+00A0 */, "\xCC\x81" /* U+0301 */};
+    const std::vector<std::string> letters{"a",
+                                           "S",
+                                           "\xC5\xBF" /* U+017F */,
+                                           "l",
+                                           "e",
+                                           "r",
+                                           "'",
+                                           "1",
+                                           " ",
+                                           "\t",
+                                           "\n",
+                                           "\r",
+                                           "-",
+                                           "/",
+                                           "\xC2\xA0" /* U+00A0 */,
+                                           "\xCC\x81" /* U+0301 */,
+                                           "\xE4\xB8\x96" /* a letter without case */};
     std::vector<std::string_view> pieces;
     std::size_t count = 1;
     for (int length = 1; length <= 4; ++length) {
@@ -142,6 +158,7 @@ TEST(Pretokenizer, NamesOfGgufAreKnownOrRefusedByName) {
     EXPECT_EQ(*splits_of_pre("gpt-2"), (std::vector<Split>{Split::kGpt2}));
     EXPECT_EQ(*splits_of_pre("default"), (std::vector<Split>{Split::kGpt2}));
     EXPECT_EQ(*splits_of_pre("llama-bpe"), (std::vector<Split>{Split::kLlama3}));
+    EXPECT_EQ(*splits_of_pre("tekken"), (std::vector<Split>{Split::kTekken}));
     const auto unknown = splits_of_pre("deepseek-coder");
     ASSERT_FALSE(unknown.has_value());
     EXPECT_EQ(unknown.error().code(), Code::kUnsupported);

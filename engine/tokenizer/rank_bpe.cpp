@@ -1,5 +1,6 @@
 #include "engine/tokenizer/rank_bpe.h"
 
+#include <algorithm>
 #include <array>
 #include <unordered_map>
 
@@ -42,12 +43,14 @@ std::uint64_t pair_key(TokenId left, TokenId right) {
 
 class RankBpeTokenizer final : public TableTokenizer {
 public:
-    RankBpeTokenizer(RankBpeVocabulary vocabulary, MergeTable merges)
+    // Without `merges`, neighbours join where their bytes are a token.
+    RankBpeTokenizer(RankBpeVocabulary vocabulary, std::optional<MergeTable> merges)
         : TableTokenizer(std::move(vocabulary.tokens), vocabulary.bos, vocabulary.eos, vocabulary.add_bos,
                          vocabulary.dummy_prefix != DummyPrefix::kNone),
           merges_(std::move(merges)),
           splits_(std::move(vocabulary.splits)),
           dummy_prefix_(vocabulary.dummy_prefix),
+          reasoning_efforts_(std::move(vocabulary.reasoning_efforts)),
           unknown_(vocabulary.unknown),
           byte_level_(vocabulary.byte_level),
           byte_fallback_(vocabulary.byte_fallback),
@@ -77,13 +80,21 @@ public:
         return ids;
     }
 
+    const ReasoningEfforts* reasoning_efforts() const override {
+        return reasoning_efforts_ ? &*reasoning_efforts_ : nullptr;
+    }
+
 private:
     void index_token(const Token& token, TokenId id) {
         if (token.type == TokenType::kUserDefined) user_symbols_.add(token.name, id);
         if (token.type == TokenType::kByte || (byte_level_ && token.type == TokenType::kNormal)) {
             if (token.bytes.size() == 1) bytes_[static_cast<std::uint8_t>(token.bytes[0])] = id;
         }
-        if (token.type == TokenType::kNormal) by_text_.emplace(byte_level_ ? token.bytes : token.name, id);
+        if (token.type != TokenType::kNormal) return;
+        const std::string& text = byte_level_ ? token.bytes : token.name;
+        const bool added = by_text_.emplace(text, id).second;
+        CHECK(added || merges_);
+        longest_ = std::max(longest_, text.size());
     }
 
     void encode_plain(std::string_view text, std::vector<TokenId>& ids) const {
@@ -127,14 +138,26 @@ private:
         }
         std::vector<Symbol> symbols = byte_level_ ? byte_symbols(piece) : character_symbols(piece);
         if (symbols.empty()) return;
-        merge_symbols(symbols, [&](const Symbol& left, const Symbol& right) -> std::optional<Merge> {
-            const auto found = merges_.find(pair_key(left.id, right.id));
-            if (found == merges_.end()) return std::nullopt;
-            return found->second;
+        merge_symbols(symbols, [&](const Symbol& left, const Symbol& right) {
+            return merges_ ? listed_merge(left, right) : token_merge(piece, left, right);
         });
         for (std::int32_t i = 0; i >= 0; i = symbols[static_cast<std::size_t>(i)].next) {
             ids.push_back(symbols[static_cast<std::size_t>(i)].id);
         }
+    }
+
+    std::optional<Merge> listed_merge(const Symbol& left, const Symbol& right) const {
+        const auto found = merges_->find(pair_key(left.id, right.id));
+        if (found == merges_->end()) return std::nullopt;
+        return found->second;
+    }
+
+    std::optional<Merge> token_merge(std::string_view piece, const Symbol& left, const Symbol& right) const {
+        const std::size_t size = left.size + right.size;
+        if (size > longest_) return std::nullopt;
+        const auto found = by_text_.find(piece.substr(left.begin, size));
+        if (found == by_text_.end()) return std::nullopt;
+        return Merge{static_cast<double>(found->second), found->second};
     }
 
     std::vector<Symbol> byte_symbols(std::string_view piece) const {
@@ -187,12 +210,14 @@ private:
         return out;
     }
 
-    MergeTable merges_;
-    IdByName by_text_;  // normal tokens by what they stand for in a piece
+    std::optional<MergeTable> merges_;
+    IdByName by_text_;         // normal tokens by what they stand for in a piece
+    std::size_t longest_ = 0;  // of them, in bytes
     UserSymbols user_symbols_;
     std::array<TokenId, 256> bytes_{};
     std::vector<Split> splits_;
     DummyPrefix dummy_prefix_;
+    std::optional<ReasoningEfforts> reasoning_efforts_;
     TokenId unknown_;
     bool byte_level_;
     bool byte_fallback_;
@@ -277,6 +302,12 @@ Result<std::unique_ptr<Tokenizer>> make_rank_bpe_tokenizer(RankBpeVocabulary voc
         }
     }
     return std::make_unique<RankBpeTokenizer>(std::move(vocabulary), std::move(merges));
+}
+
+std::unique_ptr<Tokenizer> make_byte_rank_tokenizer(RankBpeVocabulary vocabulary) {
+    CHECK(vocabulary.merges.empty() && vocabulary.byte_level);
+    vocabulary.ignore_merges = true;
+    return std::make_unique<RankBpeTokenizer>(std::move(vocabulary), std::nullopt);
 }
 
 }  // namespace ostal::engine

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,7 +32,7 @@ struct RankBpeVocabulary {
     std::vector<Pair> merges;   // best first
     TokenId bos = -1;
     TokenId eos = -1;
-    bool add_bos = true;        // a plain text begins with bos
+    bool add_bos = true;         // a plain text begins with bos
     TokenId unknown = -1;        // for characters without a token; -1: they give nothing
     bool ignore_merges = false;  // a piece that is a token is that token, whatever the merges would give
     // Byte-level: symbols are bytes, spelled in GPT-2's alphabet, within the pieces that `splits` cut.
@@ -42,11 +43,17 @@ struct RankBpeVocabulary {
     bool fuse_unknown = false;     // a run of unknown characters is one token
     bool split_at_spaces = false;  // nothing merges across the beginning of a word
     DummyPrefix dummy_prefix = DummyPrefix::kNone;
+    std::optional<ReasoningEfforts> reasoning_efforts;
 };
 
 // User-defined tokens are taken whole wherever they stand in a text; control tokens never come from text.
 // kInvalidArgument: ids out of range, names that occur twice, merges of or to tokens that do not exist.
 Result<std::unique_ptr<Tokenizer>> make_rank_bpe_tokenizer(RankBpeVocabulary vocabulary);
+
+// Byte-level BPE that is a list of byte strings alone (tiktoken, tekken): a piece that is a token is that
+// token, else two neighbours join where their bytes together are a token, the lowest id first. `merges` is
+// empty; the tokens have their bytes, the normal ones in the order of their ranks, none twice (CHECK).
+std::unique_ptr<Tokenizer> make_byte_rank_tokenizer(RankBpeVocabulary vocabulary);
 
 // A name spelled in GPT-2's alphabet (each byte one printable character) as bytes; a name with characters
 // outside of it stands for itself.

@@ -51,6 +51,18 @@ inline std::vector<TokenId> ids_of(const json::Value& value) {
     return ids;
 }
 
+// tekken_240718.json of $OSTAL_TOKENIZERS, read once a process; nullptr when the variable is not set. It
+// names no control tokens: it has the conventional ones, which are those of the golden files.
+inline const Tokenizer* tekken() {
+    static const std::unique_ptr<Tokenizer> kTokenizer = []() -> std::unique_ptr<Tokenizer> {
+        const auto path = file_under("OSTAL_TOKENIZERS", "tekken_240718.json");
+        return path ? load(*path) : nullptr;
+    }();
+    return kTokenizer.get();
+}
+constexpr const char* kNoTokenizers =
+    "OSTAL_TOKENIZERS does not name the folder of Mistral's tokenizer files";
+
 inline std::string spell(const Tokenizer& tokenizer, const std::vector<TokenId>& ids) {
     std::string out;
     for (const TokenId id : ids) {

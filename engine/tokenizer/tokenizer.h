@@ -13,6 +13,13 @@
 
 namespace ostal::engine {
 
+// The reasoning efforts that a model was trained with, where its files name them.
+struct ReasoningEfforts {
+    std::vector<std::string> values;  // "none", "high"
+    std::string when_absent;          // what a request without one means; empty: nothing
+    bool required = false;            // a request without one is refused
+};
+
 // Immutable after load and thread-safe.
 //
 // encode() treats all text as plain text: the name of a control token inside it ("[INST]", "<|im_start|>")
@@ -41,6 +48,8 @@ public:
     virtual std::string decode(const std::vector<TokenId>& ids) const = 0;
     // True when the first token of a text carries a dummy prefix space that decode() removes.
     virtual bool has_dummy_prefix() const = 0;
+    // nullptr: the files say nothing of it.
+    virtual const ReasoningEfforts* reasoning_efforts() const { return nullptr; }
 };
 
 }  // namespace ostal::engine

@@ -27,7 +27,7 @@ struct Text {
     std::optional<engine::KnownTemplate> known;  // of the template that the model carries
 };
 // From --model or --tokenizer; kUsage unless exactly one is given. --tokenizer takes a SentencePiece model, a
-// tokenizer.json, or a .gguf file of which the vocabulary alone is read.
+// tekken.json, a tokenizer.json, or a .gguf file of which the vocabulary alone is read.
 Result<Text> open_text(const Arguments& arguments);
 // The same for a model that is open already.
 std::optional<engine::KnownTemplate> known_template(const engine::WeightSource& source,
