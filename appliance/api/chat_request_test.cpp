@@ -7,7 +7,7 @@
 namespace ostal::api {
 namespace {
 
-tl::expected<ChatCompletionRequest, FieldError> parse(const std::string& fields, bool strict = false) {
+Step<ChatCompletionRequest> parse(const std::string& fields, bool strict = false) {
     return parse_chat_completion(R"({"model":"m","messages":[{"role":"user","content":"hi"}])" + fields + "}", strict);
 }
 
@@ -40,9 +40,13 @@ TEST(ChatRequest, EachFieldAtAndBeyondItsBounds) {
                            Bad{"max_tokens", "9223372036854775808", Code::kUnprocessable}, Bad{"seed", "1.5", Code::kUnprocessable},
                            Bad{"stop", "[1]", Code::kUnprocessable}, Bad{"stop", "\"\"", Code::kUnprocessable},
                            Bad{"stop", "{}", Code::kUnprocessable}, Bad{"stream", "1", Code::kUnprocessable},
-                           Bad{"stream_options", "[]", Code::kUnprocessable}, Bad{"n", "2", Code::kUnsupported},
-                           Bad{"logprobs", "true", Code::kUnsupported}, Bad{"presence_penalty", "0.1", Code::kUnsupported},
-                           Bad{"logit_bias", "{\"1\":2}", Code::kUnsupported}, Bad{"tools", "[{}]", Code::kUnsupported},
+                           Bad{"stream_options", "[]", Code::kUnprocessable}, Bad{"n", "17", Code::kUnprocessable},
+                           Bad{"n", "0", Code::kUnprocessable}, Bad{"top_logprobs", "1", Code::kUnprocessable},
+                           Bad{"presence_penalty", "2.1", Code::kUnprocessable}, Bad{"min_p", "1.1", Code::kUnprocessable},
+                           Bad{"logit_bias", "{\"01\":2}", Code::kUnprocessable}, Bad{"logit_bias", "{\"a\":2}", Code::kUnprocessable},
+                           Bad{"logit_bias", "{\"1\":101}", Code::kUnprocessable}, Bad{"logit_bias", "{\"-1\":1}", Code::kUnprocessable},
+                           Bad{"logit_bias", "{\"\":1}", Code::kUnprocessable}, Bad{"logit_bias", "[]", Code::kUnprocessable},
+                           Bad{"tool_choice", "\"required\"", Code::kUnsupported}, Bad{"tool_choice", "\"x\"", Code::kUnprocessable},
                            Bad{"response_format", "{\"type\":\"json_object\"}", Code::kUnsupported},
                            Bad{"chat_template_kwargs", "{}", Code::kUnsupported}}) {
         const auto request = parse(std::string(",\"") + bad.field + "\":" + bad.value);

@@ -1,5 +1,8 @@
 #include "appliance/api/errors.h"
 
+#include <algorithm>
+#include <charconv>
+
 namespace ostal::api {
 namespace {
 
@@ -47,6 +50,21 @@ json::Object members(const ApiError& error) {
                         {"code", text_or_null(error.code)}};
 }
 
+// "messages.2.role" as FastAPI writes it: ["body", "messages", 2, "role"].
+json::Array location_of(std::string_view param) {
+    json::Array out;
+    out.emplace_back("body");
+    while (!param.empty()) {
+        const std::string_view step = param.substr(0, param.find('.'));
+        std::int64_t index = 0;
+        const auto [end, error] = std::from_chars(step.data(), step.data() + step.size(), index);
+        const bool is_index = error == std::errc() && end == step.data() + step.size();
+        out.push_back(is_index ? json::Value(index) : json::Value(step));
+        param.remove_prefix(std::min(step.size() + 1, param.size()));
+    }
+    return out;
+}
+
 }  // namespace
 
 ApiError to_api_error(const Error& error, std::string param) {
@@ -67,10 +85,7 @@ json::Value error_body(const ApiError& error) {
     for (const auto& [key, value] : members(error)) body.append(key, value);
     body.append("error", json::Value(members(error)));
     if (error.status == 422) {
-        json::Array location;
-        location.emplace_back("body");
-        if (!error.param.empty()) location.emplace_back(error.param);
-        json::Object detail{{"loc", std::move(location)}, {"msg", error.message}, {"type", "value_error"}, {"input", nullptr}};
+        json::Object detail{{"loc", location_of(error.param)}, {"msg", error.message}, {"type", "value_error"}, {"input", nullptr}};
         json::Array details;
         details.emplace_back(std::move(detail));
         body.append("detail", std::move(details));

@@ -71,6 +71,7 @@ Result<std::shared_ptr<LoadedModel>> load_stored_model(const ModelStore& store, 
     OSTAL_TRYV(opened.source->check_unchanged());
     OSTAL_TRYV(engine::check_format(model->format, model->engine->tokenizer()));
     OSTAL_TRY(model->stop_tokens, engine::stop_tokens(model->format, model->engine->tokenizer()));
+    model->token_texts = std::make_shared<const TokenTexts>(model->engine->tokenizer());
     model->loaded_us = clock.wall_now_us();
     return model;
 }

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "appliance/ops/metrics.h"
 #include "appliance/serving/models.h"
@@ -35,35 +36,41 @@ public:
         const Clock& clock;
         InferenceMetrics& metrics;
     };
-    // `record` carries who, what and which model; it is appended as the request half of the pair, durably, before
-    // this returns. The audit's own error otherwise, and nothing was started.
+    // `record` carries who, what, which model and the prompt's tokens; it is appended as the request half of the
+    // pair, durably, before this returns. The audit's own error otherwise, and nothing was started. `ids` are the
+    // sequences that answer.
     static Result<std::shared_ptr<Inference>> admit(const Seams& seams, std::weak_ptr<LoadedModel> model,
-                                                    engine::RequestId id, security::AuditRecord record);
+                                                    std::vector<engine::RequestId> ids, security::AuditRecord record);
     ~Inference();
     Inference(const Inference&) = delete;
     Inference& operator=(const Inference&) = delete;
 
-    engine::RequestId id() const { return id_; }
-    // Ends the sequence in the engine at its next step.
+    // Ends all sequences in the engine at its next step. Not from the engine's own threads.
     void cancel();
-    // Notes progress for the figures.
-    void on_tokens(const engine::Usage& usage);
+    bool cancelled() const { return cancelled_.load(); }
+    // Notes what sequence `index` has generated so far. From one thread at a time.
+    void on_tokens(std::size_t index, std::int32_t completion_tokens);
+    // The prompts' tokens, and what all sequences generated as far as it was noted.
+    engine::Usage usage() const;
     // Appends the second record (once; later calls do nothing but call `durable`). `durable` is called when it
     // is on disk, or with the audit's error, from the audit thread or at once.
-    void finish(int status, const engine::Usage& usage, std::string detail, std::function<void(Status)> durable);
+    void finish(int status, std::string detail, std::function<void(Status)> durable);
 
 private:
-    Inference(const Seams& seams, std::weak_ptr<LoadedModel> model, engine::RequestId id,
+    struct Progress {
+        std::int32_t tokens = 0;
+        std::int64_t last_us = 0;
+    };
+    Inference(const Seams& seams, std::weak_ptr<LoadedModel> model, std::vector<engine::RequestId> ids,
               security::AuditRecord record);
     const Seams seams_;
     const std::weak_ptr<LoadedModel> model_;
-    const engine::RequestId id_;
+    const std::vector<engine::RequestId> ids_;
     security::AuditRecord record_;
     const std::int64_t started_us_;
-    std::int64_t last_token_us_ = 0;
-    std::int32_t tokens_seen_ = 0;
-    std::atomic<std::int32_t> prompt_tokens_{0};
+    std::vector<Progress> progress_;  // by sequence
     std::atomic<std::int32_t> completion_tokens_{0};
+    std::atomic<bool> cancelled_{false};
     std::atomic<bool> finished_{false};
 };
 

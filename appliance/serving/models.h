@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "appliance/serving/token_texts.h"
 #include "engine/engine.h"
 #include "engine/tokenizer/chat_template.h"
 
@@ -24,6 +25,7 @@ struct LoadedModel {
     std::string license;
     std::int64_t loaded_us = 0;
     std::unique_ptr<engine::Engine> engine;
+    std::shared_ptr<const TokenTexts> token_texts;  // of the engine's tokenizer
 };
 
 // Thread-safe. Answers hold a model weakly: the last owner, who joins the engine's threads, is never one of them.

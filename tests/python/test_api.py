@@ -93,7 +93,8 @@ BAD_REQUESTS = [
     (b'{"model":"ostal-mini","max_tokens":0,"messages":[{"role":"user","content":"x"}]}', 422, None),
     (b'{"model":"ostal-mini","max_tokens":99999999999999999999,"messages":[{"role":"user","content":"x"}]}', 400, None),
     (b'{"model":"ostal-mini","max_tokens":100000,"messages":[{"role":"user","content":"x"}]}', 400, "context_length_exceeded"),
-    (b'{"model":"ostal-mini","n":2,"messages":[{"role":"user","content":"x"}]}', 400, "unsupported"),
+    (b'{"model":"ostal-mini","n":17,"messages":[{"role":"user","content":"x"}]}', 422, None),
+    (b'{"model":"ostal-mini","response_format":{"type":"json_object"},"messages":[{"role":"user","content":"x"}]}', 400, "unsupported"),
     (b'{"model":"ostal-mini","chat_template":"x","messages":[{"role":"user","content":"x"}]}', 400, "unsupported"),
     (b'{"model":"ostal-mini","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"http://x"}}]}]}', 400, None),
 ]

@@ -1,0 +1,31 @@
+// What each token of a model writes, apart from the engine: an answer may outlive its model.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/tokenizer/tokenizer.h"
+
+namespace ostal {
+
+// Immutable, thread-safe.
+class TokenTexts {
+public:
+    explicit TokenTexts(const engine::Tokenizer& tokenizer);
+
+    // As Tokenizer::token_bytes; an id outside of the vocabulary has none.
+    std::string_view bytes(engine::TokenId id) const;
+    // The same at the beginning of a text: without a dummy prefix space.
+    std::string_view first_bytes(engine::TokenId id) const;
+    // As Tokenizer::decode: the text of a sequence, broken UTF-8 as U+FFFD.
+    std::string decode(const engine::TokenId* ids, std::size_t count) const;
+
+private:
+    std::string all_;
+    std::vector<std::uint32_t> begins_;  // [vocabulary + 1] offsets into all_
+    bool has_dummy_prefix_;
+};
+
+}  // namespace ostal
