@@ -40,8 +40,8 @@ std::string toml_list(const std::vector<std::string>& list) {
 }
 
 template <typename Part>
-Key integer(std::string name, Part Config::*part, std::int64_t Part::*field, std::int64_t low, std::int64_t high,
-            std::string meaning) {
+Key integer(std::string name, Part Config::*part, std::int64_t Part::*field, std::int64_t low,
+            std::int64_t high, std::string meaning) {
     return {std::move(name), "integer", std::move(meaning),
             [=](Config& config, const toml::node& node) -> std::optional<std::string> {
                 const auto value = node.value_exact<std::int64_t>();
@@ -137,12 +137,15 @@ Key hosts() {
 const std::vector<Key>& schema() {
     using C = Config;
     static const std::vector<Key> keys = {
-        text("instance.name", &C::instance, &C::Instance::name, {}, "name of this installation; origin of its audit log"),
-        text("paths.state", &C::paths, &C::Paths::state, {}, "state folder, 0700, owned by the daemon's user"),
+        text("instance.name", &C::instance, &C::Instance::name, {},
+             "name of this installation; origin of its audit log"),
+        text("paths.state", &C::paths, &C::Paths::state, {},
+             "state folder, 0700, owned by the daemon's user"),
         text("paths.trust", &C::paths, &C::Paths::trust, {}, "folder of trust anchors, *.root.json"),
         text("paths.control_socket", &C::paths, &C::Paths::control_socket, {}, "socket of ostalctl"),
         hosts(),
-        integer("server.max_connections", &C::server, &C::Server::max_connections, 1, 65536, "open connections in all"),
+        integer("server.max_connections", &C::server, &C::Server::max_connections, 1, 65536,
+                "open connections in all"),
         integer("server.max_connections_per_ip", &C::server, &C::Server::max_connections_per_ip, 1, 65536,
                 "open connections of one address"),
         integer("server.body_limit_bytes", &C::server, &C::Server::body_limit_bytes, 1024, 1LL << 30,
@@ -150,32 +153,41 @@ const std::vector<Key>& schema() {
         integer("server.drain_seconds", &C::server, &C::Server::drain_seconds, 0, 3600,
                 "how long running answers may go on at shutdown"),
         text("server.min_tls", &C::server, &C::Server::min_tls, {"1.3", "1.2"}, "lowest TLS version"),
-        text("keys.unseal_key_file", &C::keys, &C::Keys::unseal_key_file, {}, "32-byte key file of a slot; unseals at start"),
+        text("keys.unseal_key_file", &C::keys, &C::Keys::unseal_key_file, {},
+             "32-byte key file of a slot; unseals at start"),
         text("keys.unseal_credential", &C::keys, &C::Keys::unseal_credential, {},
              "name of the systemd credential with a slot's 32-byte key"),
         integer("engine.threads", &C::engine, &C::Engine::threads, 0, 1024, "CPU team; 0: physical cores"),
         integer("engine.max_context_tokens", &C::engine, &C::Engine::max_context_tokens, 0, 1 << 24,
                 "context limit; 0: the model's own"),
-        integer("engine.max_sequences", &C::engine, &C::Engine::max_sequences, 1, 4096, "sequences running at once"),
+        integer("engine.max_sequences", &C::engine, &C::Engine::max_sequences, 1, 4096,
+                "sequences running at once"),
         integer("engine.max_queue", &C::engine, &C::Engine::max_queue, 1, 100000, "requests that may wait"),
         integer("engine.step_token_budget", &C::engine, &C::Engine::step_token_budget, 16, 65536,
                 "prompt tokens of one step"),
-        integer("engine.kv_cache_mib", &C::engine, &C::Engine::kv_cache_mib, 0, 1LL << 24, "KV cache; 0: by model and memory"),
-        text("engine.isa", &C::engine, &C::Engine::isa, {"", "scalar", "avx2"}, "kernels; empty: the best of this machine"),
+        integer("engine.kv_cache_mib", &C::engine, &C::Engine::kv_cache_mib, 0, 1LL << 24,
+                "KV cache; 0: by model and memory"),
+        text("engine.isa", &C::engine, &C::Engine::isa, {"", "scalar", "avx2", "avx512"},
+             "kernels; empty: the best of this machine"),
         boolean("engine.pin_threads", &C::engine, &C::Engine::pin_threads, "pin the CPU team to cores"),
         text("engine.weights", &C::engine, &C::Engine::weights, {"stored"}, "weight type in memory"),
-        text("models.default", &C::models, &C::Models::default_model, {}, "model that answers when a request names none"),
-        boolean("api.strict", &C::api, &C::Api::strict, "refuse unknown request fields (422) instead of logging them"),
+        text("models.default", &C::models, &C::Models::default_model, {},
+             "model that answers when a request names none"),
+        boolean("api.strict", &C::api, &C::Api::strict,
+                "refuse unknown request fields (422) instead of logging them"),
         integer("api.default_max_tokens", &C::api, &C::Api::default_max_tokens, 0, 1 << 24,
                 "max_tokens of a request that names none; 0: what the context leaves"),
-        integer("audit.reserve_mib", &C::audit, &C::Audit::reserve_mib, 0, 65536, "disk space kept for the audit log"),
+        integer("audit.reserve_mib", &C::audit, &C::Audit::reserve_mib, 0, 65536,
+                "disk space kept for the audit log"),
         log_level(),
-        text("log.format", &C::log, &C::Log::format, {"text", "json"}, "log lines: text with journald prefixes, or JSON"),
+        text("log.format", &C::log, &C::Log::format, {"text", "json"},
+             "log lines: text with journald prefixes, or JSON"),
     };
     return keys;
 }
 
-constexpr std::string_view kListenerMeaning = "[[listener]] blocks: address, port, serves = [\"api\", \"chat\", \"admin\"]";
+constexpr std::string_view kListenerMeaning =
+    "[[listener]] blocks: address, port, serves = [\"api\", \"chat\", \"admin\"]";
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
     std::vector<std::size_t> row(b.size() + 1);
@@ -226,7 +238,9 @@ private:
     std::string place(const toml::node& node) const {
         return source_ + ":" + std::to_string(node.source().begin.line);
     }
-    void problem(const toml::node& node, const std::string& what) { problems.push_back(place(node) + ": " + what); }
+    void problem(const toml::node& node, const std::string& what) {
+        problems.push_back(place(node) + ": " + what);
+    }
 
     void table_keys(const toml::table& table, const std::string& prefix) {
         for (const auto& [key, node] : table) {
@@ -235,7 +249,8 @@ private:
                 listeners(node);
                 continue;
             }
-            const auto known = std::find_if(schema().begin(), schema().end(), [&](const Key& k) { return k.name == name; });
+            const auto known =
+                std::find_if(schema().begin(), schema().end(), [&](const Key& k) { return k.name == name; });
             if (known != schema().end()) {
                 if (const auto wrong = known->read(loaded.config, node)) {
                     problem(node, name + ": " + *wrong);
@@ -279,13 +294,15 @@ private:
                 if (!fits) problem(node, "listener.port: expected an integer from 0 to 65535");
             } else if (key == "serves") {
                 const auto list = string_list(node);
-                const bool known = list && !list->empty() && std::all_of(list->begin(), list->end(), [](const auto& s) {
-                    return s == "api" || s == "chat" || s == "admin";
-                });
+                const bool known =
+                    list && !list->empty() && std::all_of(list->begin(), list->end(), [](const auto& s) {
+                        return s == "api" || s == "chat" || s == "admin";
+                    });
                 if (known) out.serves = *list;
                 if (!known) problem(node, R"(listener.serves: expected some of ["api", "chat", "admin"])");
             } else {
-                problem(node, "unknown key listener." + std::string(key.str()) + "; known: address, port, serves");
+                problem(node,
+                        "unknown key listener." + std::string(key.str()) + "; known: address, port, serves");
             }
         }
         return out;
@@ -355,7 +372,8 @@ std::string config_schema() {
             section = key.name.substr(0, dot);
             out += "\n[" + section + "]\n";
         }
-        out += "# " + key.meaning + " (" + key.type + ")\n" + key.name.substr(dot + 1) + " = " + key.show(defaults) + "\n";
+        out += "# " + key.meaning + " (" + key.type + ")\n" + key.name.substr(dot + 1) + " = " +
+               key.show(defaults) + "\n";
     }
     out += "\n# " + std::string(kListenerMeaning) + "\n[[listener]]\naddress = \"127.0.0.1\"\nport = 8443\n" +
            "serves = [\"api\", \"chat\", \"admin\"]\n";

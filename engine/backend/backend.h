@@ -46,7 +46,7 @@ public:
     virtual ~Backend() = default;
 
     virtual std::string_view name() const = 0;  // "cpu"
-    virtual std::string_view isa() const = 0;   // "scalar", "avx2"
+    virtual std::string_view isa() const = 0;   // "scalar", "avx2", "avx512"
     // Called once by the thread that will call the operations.
     virtual void attach_thread() = 0;
 

@@ -1,4 +1,5 @@
 #include <bit>
+#include <cstddef>
 
 #include "base/check.h"
 #include "engine/core/float_types.h"
@@ -29,9 +30,24 @@ bool exponents32_finite(const std::uint8_t* bytes, std::size_t count) {
 constexpr std::uint16_t kF16Exponent = 0x7C00U;
 constexpr std::uint16_t kBF16Exponent = 0x7F80U;
 
-bool block_finite(const std::uint8_t* block, bool has_minimum) {
-    return (load_le<std::uint16_t>(block) & kF16Exponent) != kF16Exponent &&
-           (!has_minimum || (load_le<std::uint16_t>(block + 2) & kF16Exponent) != kF16Exponent);
+// Where the f16 scale and minimum of a quantised block lie; minimum -1: there is none.
+struct BlockScales {
+    std::ptrdiff_t scale;
+    std::ptrdiff_t minimum;
+};
+BlockScales scales_of(DType dtype) {
+    switch (dtype) {
+        case DType::kQ4_1:
+        case DType::kQ5_1:
+        case DType::kQ4_K:
+        case DType::kQ5_K: return {0, 2};
+        case DType::kQ6_K: return {208, -1};
+        default: return {0, -1};
+    }
+}
+
+bool f16_finite(const std::uint8_t* at) {
+    return (load_le<std::uint16_t>(at) & kF16Exponent) != kF16Exponent;
 }
 
 bool all_finite(DType dtype, ByteSpan bytes) {
@@ -44,9 +60,13 @@ bool all_finite(DType dtype, ByteSpan bytes) {
         default: break;
     }
     const auto size = static_cast<std::size_t>(block_bytes(dtype));
+    const BlockScales at = scales_of(dtype);
     bool finite = true;
-    for (std::size_t i = 0; i < blocks; ++i)
-        finite &= block_finite(bytes.data() + i * size, dtype == DType::kQ4_1);
+    for (std::size_t i = 0; i < blocks; ++i) {
+        const std::uint8_t* block = bytes.data() + i * size;
+        finite &= f16_finite(block + at.scale);
+        if (at.minimum >= 0) finite &= f16_finite(block + at.minimum);
+    }
     return finite;
 }
 
@@ -67,13 +87,12 @@ Status check_finite(DType dtype, ByteSpan bytes) {
     std::size_t at = 0;
     while (all_finite(dtype, bytes.subspan(at * size, size))) ++at;
     const std::uint8_t* value = bytes.data() + at * size;
-    const bool in_scale = is_quantised(dtype);
     std::string_view part = "weight";
-    if (in_scale && !block_finite(value, false)) {
-        part = "scale";
-    } else if (in_scale) {
-        part = "block minimum";
-        value += 2;
+    if (is_quantised(dtype)) {
+        const BlockScales scales = scales_of(dtype);
+        const bool scale_is_bad = !f16_finite(value + scales.scale);
+        part = scale_is_bad ? "scale" : "block minimum";
+        value += scale_is_bad ? scales.scale : scales.minimum;
     }
     return fail(Code::kIntegrity,
                 std::string(is_nan_at(dtype, value) ? "NaN " : "infinite ") + std::string(part) + " (value " +

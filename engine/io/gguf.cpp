@@ -50,11 +50,10 @@ struct TypeName {
 };
 // Tensor types of the format that have other layouts than ours, for the message that refuses them.
 constexpr TypeName kOtherTypes[] = {
-    {6, "Q5_0"},   {7, "Q5_1"},    {9, "Q8_1"},   {10, "Q2_K"},    {11, "Q3_K"},   {12, "Q4_K"},
-    {13, "Q5_K"},  {14, "Q6_K"},   {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"},
-    {19, "IQ1_S"}, {20, "IQ4_NL"}, {21, "IQ3_S"}, {22, "IQ2_S"},   {23, "IQ4_XS"}, {24, "I8"},
-    {25, "I16"},   {26, "I32"},    {27, "I64"},   {28, "F64"},     {29, "IQ1_M"},  {34, "TQ1_0"},
-    {35, "TQ2_0"}, {39, "MXFP4"},
+    {9, "Q8_1"},     {10, "Q2_K"},  {11, "Q3_K"},   {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"},
+    {18, "IQ3_XXS"}, {19, "IQ1_S"}, {20, "IQ4_NL"}, {21, "IQ3_S"}, {22, "IQ2_S"},   {23, "IQ4_XS"},
+    {24, "I8"},      {25, "I16"},   {26, "I32"},    {27, "I64"},   {28, "F64"},     {29, "IQ1_M"},
+    {34, "TQ1_0"},   {35, "TQ2_0"}, {39, "MXFP4"},
 };
 
 std::optional<DType> dtype_of(std::uint32_t type) {
@@ -63,7 +62,12 @@ std::optional<DType> dtype_of(std::uint32_t type) {
         case 1: return DType::kF16;
         case 2: return DType::kQ4_0;
         case 3: return DType::kQ4_1;
+        case 6: return DType::kQ5_0;
+        case 7: return DType::kQ5_1;
         case 8: return DType::kQ8_0;
+        case 12: return DType::kQ4_K;
+        case 13: return DType::kQ5_K;
+        case 14: return DType::kQ6_K;
         case 30: return DType::kBF16;
         default: return std::nullopt;
     }
@@ -188,6 +192,7 @@ private:
 
     Status read_value() {
         OSTAL_TRY(std::string key, read_name("a metadata key"));
+        const std::uint64_t begin = cursor_.position();
         OSTAL_TRY(const std::uint32_t type, cursor_.le<std::uint32_t>());
         if (least_bytes(type) == 0) {
             return fail(Code::kUnsupported, "the value of " + key + " has type " + std::to_string(type) +
@@ -200,6 +205,7 @@ private:
         if (!out_.metadata_.emplace(key, std::move(*value)).second) {
             return malformed("the metadata key " + key + " appears twice");
         }
+        out_.entries_.push_back({std::move(key), begin, cursor_.position() - begin});
         if (cursor_.position() > kMaxHeaderBytes) {
             return fail(Code::kTooLarge,
                         "its metadata is over " + std::to_string(kMaxHeaderBytes) + " bytes");
@@ -320,7 +326,8 @@ private:
             return fail(
                 Code::kUnsupported,
                 "tensor " + tensor.name + " has type " + type_name_of(type) +
-                    "; F32, F16, BF16, Q8_0, Q4_0 and Q4_1 are read: convert the model to one of them");
+                    "; F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and Q6_K are read: convert "
+                    "the model to one of them");
         }
         tensor.dtype = *dtype;
         const auto block = static_cast<std::uint64_t>(block_elements(*dtype));

@@ -33,6 +33,14 @@ struct GgufTensor {
     std::uint64_t bytes = 0;
 };
 
+// Where a metadata value stands in the file: its type (u32) and its content, for who carries it over as it
+// is.
+struct GgufEntry {
+    std::string key;
+    std::uint64_t offset = 0;  // of the type
+    std::uint64_t bytes = 0;   // of type and content
+};
+
 class GgufFile {
 public:
     // Reads metadata and directory. Guaranteed: keys and names are unique, tensors lie inside the file behind
@@ -47,6 +55,7 @@ public:
     const GgufTensor* find_tensor(std::string_view name) const;
     const std::unordered_map<std::string, GgufValue>& metadata() const { return metadata_; }
     const GgufValue* find(std::string_view key) const;
+    const std::vector<GgufEntry>& entries() const { return entries_; }  // in the order of the file
 
     // Typed access: nothing when the key is absent, kInvalidArgument (names the key) when its type is
     // another.
@@ -64,6 +73,7 @@ private:
     std::string file_;
     std::uint32_t version_ = 0;
     std::unordered_map<std::string, GgufValue> metadata_;
+    std::vector<GgufEntry> entries_;
     std::vector<GgufTensor> tensors_;
     std::unordered_map<std::string, std::size_t> tensor_at_;
 };

@@ -212,6 +212,14 @@ TEST(Gguf, RefusesHostileDimensions) {
     GgufBuilder ragged;
     ragged.add_tensor_entry("t", {33, 2}, kQ8_0, 0);
     expect_refused(ragged.build(), Code::kInvalidArgument, "whole blocks of q8_0");
+    // A row that 32 divides is no row of a K type.
+    const std::pair<std::uint32_t, std::string> wide[] = {{12, "q4_k"}, {13, "q5_k"}, {14, "q6_k"}};
+    for (const auto& [type, name] : wide) {
+        GgufBuilder narrow;
+        narrow.add_tensor_entry("t", {288, 2}, type, 0);
+        expect_refused(narrow.build(), Code::kInvalidArgument,
+                       "288 values, which are not whole blocks of " + name);
+    }
 }
 
 TEST(Gguf, RefusesTensorsOutsideTheFile) {
@@ -275,8 +283,9 @@ TEST(Gguf, ChecksTheAlignment) {
 
 TEST(Gguf, RefusesOtherTypesByName) {
     const std::pair<std::uint32_t, const char*> kTypes[] = {
-        {6, "Q5_0"}, {12, "Q4_K"}, {14, "Q6_K"},    {23, "IQ4_XS"},
-        {26, "I32"}, {28, "F64"},  {4, "number 4"}, {UINT32_MAX, "number 4294967295"}};
+        {9, "Q8_1"},     {10, "Q2_K"},   {11, "Q3_K"},    {15, "Q8_K"},
+        {16, "IQ2_XXS"}, {23, "IQ4_XS"}, {34, "TQ1_0"},   {35, "TQ2_0"},
+        {26, "I32"},     {28, "F64"},    {4, "number 4"}, {UINT32_MAX, "number 4294967295"}};
     for (const auto& [type, name] : kTypes) {
         GgufBuilder builder;
         builder.add_tensor("blk.0.attn_v.weight", {256}, type, Bytes(1024));

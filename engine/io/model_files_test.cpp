@@ -65,8 +65,15 @@ TEST(ModelFiles, EveryLayoutGivesTheSameTensors) {
             if (dtype != DType::kF32) expect_same(model.gguf(dtype), model);
         }
         const TinyModel model(spec_of(architecture));
-        for (const DType dtype : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1}) {
+        for (const DType dtype : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1}) {
             expect_same(model.gguf(dtype), model.rounded_to(dtype));
+        }
+        TinyModelSpec wide_spec = spec_of(architecture);
+        wide_spec.dim = wide_spec.ffn = 256;
+        wide_spec.head_dim = 64;
+        const TinyModel wide(wide_spec);
+        for (const DType dtype : {DType::kQ4_K, DType::kQ5_K, DType::kQ6_K}) {
+            expect_same(wide.gguf(dtype), wide.rounded_to(dtype));
         }
     }
 }
@@ -183,7 +190,7 @@ TEST(ReadPieces, StopsAtTheFirstFailure) {
 // ---- Finite values ----
 
 TEST(CheckFinite, FindsEveryPlaceOfEveryType) {
-    const std::vector<float> values(64, 0.25F);
+    const std::vector<float> values(512, 0.25F);
     struct Bad {
         DType dtype;
         std::size_t at;  // byte
@@ -205,6 +212,12 @@ TEST(CheckFinite, FindsEveryPlaceOfEveryType) {
         {DType::kQ4_1, 20, 2, 0x7E00U, "NaN scale (value 32)"},
         {DType::kQ4_1, 2, 2, 0x7E00U, "NaN block minimum (value 0)"},
         {DType::kQ4_1, 22, 2, 0x7C00U, "infinite block minimum (value 32)"},
+        {DType::kQ5_0, 22, 2, 0x7C00U, "infinite scale (value 32)"},
+        {DType::kQ5_1, 26, 2, 0x7E00U, "NaN block minimum (value 32)"},
+        {DType::kQ4_K, 144, 2, 0x7E00U, "NaN scale (value 256)"},
+        {DType::kQ4_K, 2, 2, 0x7E00U, "NaN block minimum (value 0)"},
+        {DType::kQ5_K, 178, 2, 0xFC00U, "infinite block minimum (value 256)"},
+        {DType::kQ6_K, 418, 2, 0x7C00U, "infinite scale (value 256)"},
     };
     for (const Bad& bad : kBad) {
         Bytes bytes = test::encode_values(bad.dtype, values);
@@ -217,11 +230,16 @@ TEST(CheckFinite, FindsEveryPlaceOfEveryType) {
         EXPECT_EQ(checked.error().message(), bad.message);
     }
     // All other bit patterns are numbers: the levels of quantised blocks may be anything.
-    for (const DType dtype : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1}) {
+    for (const DType dtype : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1,
+                              DType::kQ4_K, DType::kQ5_K, DType::kQ6_K}) {
         Bytes bytes = test::encode_values(dtype, values);
-        const std::size_t scales = dtype == DType::kQ4_1 ? 4 : 2;
-        std::fill(bytes.begin() + static_cast<std::ptrdiff_t>(scales), bytes.begin() + block_bytes(dtype),
-                  std::uint8_t{0xFF});
+        const bool at_end = dtype == DType::kQ6_K;
+        const bool two =
+            dtype == DType::kQ4_1 || dtype == DType::kQ5_1 || dtype == DType::kQ4_K || dtype == DType::kQ5_K;
+        std::fill(bytes.begin() + (at_end ? 0
+                                   : two  ? 4
+                                          : 2),
+                  bytes.begin() + block_bytes(dtype) - (at_end ? 2 : 0), std::uint8_t{0xFF});
         EXPECT_TRUE(check_finite(dtype, bytes));
     }
     EXPECT_TRUE(check_finite(DType::kBF16, {}));

@@ -27,7 +27,11 @@ using test::TensorReader;
 using test::TinyModel;
 using test::TinyModelSpec;
 
-bool have_avx2() { return make_cpu_backend({.isa = "avx2", .threads = 1, .pin_threads = false}).has_value(); }
+// Why this machine cannot run an ISA's kernels; empty: it can.
+std::string lacking(const std::string& isa) {
+    const auto backend = make_cpu_backend({.isa = isa, .threads = 1, .pin_threads = false});
+    return backend ? std::string() : backend.error().to_string();
+}
 
 std::vector<std::int32_t> random_ids(std::uint64_t seed, std::size_t count, std::int32_t vocab) {
     SeededRandom random(seed);
@@ -85,6 +89,11 @@ std::vector<OracleCase> oracle_cases() {
         {"llama_q8_0", dense("llama", 64, 4, 2, 16, 96, 384, true), true, DType::kQ8_0},
         {"llama_q4_0", dense("llama", 160, 5, 1, 32, 224, 390, false), true, DType::kQ4_0},
         {"llama_q4_1", dense("llama", 96, 3, 3, 32, 128, 384, true), true, DType::kQ4_1},
+        {"llama_q5_0", dense("llama", 96, 3, 1, 32, 160, 390, false), true, DType::kQ5_0},
+        {"llama_q5_1", dense("llama", 64, 4, 2, 16, 96, 384, true), true, DType::kQ5_1},
+        {"llama_q4_k", dense("llama", 256, 4, 2, 64, 512, 390, false), true, DType::kQ4_K},
+        {"llama_q5_k", dense("llama", 256, 8, 2, 32, 256, 384, false), true, DType::kQ5_K},
+        {"llama_q6_k", dense("llama", 512, 8, 4, 64, 256, 390, false), true, DType::kQ6_K},
         {"llama_gguf_f16", dense("llama", 64, 4, 2, 16, 96, 384, false), true, DType::kF16},
         {"mixtral_1_of_1", mixture(64, 4, 2, 16, 96, 1, 1)},
         {"mixtral_1_of_2", mixture(64, 4, 1, 16, 96, 2, 1)},
@@ -95,6 +104,9 @@ std::vector<OracleCase> oracle_cases() {
         {"mixtral_q8_0", mixture(64, 4, 2, 16, 96, 4, 2), true, DType::kQ8_0},
         {"mixtral_q4_0", mixture(96, 4, 2, 32, 64, 8, 2), true, DType::kQ4_0},
         {"mixtral_q4_1", mixture(64, 2, 1, 64, 128, 4, 4), true, DType::kQ4_1},
+        {"mixtral_q5_1", mixture(96, 6, 2, 16, 64, 4, 2), true, DType::kQ5_1},
+        {"mixtral_q4_k", mixture(256, 4, 2, 64, 256, 4, 2), true, DType::kQ4_K},
+        {"mixtral_q6_k", mixture(256, 8, 2, 32, 256, 3, 2), true, DType::kQ6_K},
         {"mixtral_bf16_kv", mixture(64, 4, 2, 16, 96, 4, 2), false, DType::kBF16, DType::kBF16},
     };
 }
@@ -110,7 +122,7 @@ double tolerance(const OracleCase& c) { return c.kv == DType::kBF16 ? 0.1 : 1e-4
 
 class OracleTest : public testing::TestWithParam<OracleCase> {};
 
-TEST_P(OracleTest, NaiveThenScalarThenAvx2) {
+TEST_P(OracleTest, NaiveThenScalarThenAvx2ThenAvx512) {
     // A seed whose routers never decide by less than rounding.
     OracleCase c = GetParam();
     MemorySource source;
@@ -137,17 +149,22 @@ TEST_P(OracleTest, NaiveThenScalarThenAvx2) {
         ASSERT_NEAR(static_cast<double>(expected[i]), naive[i], tolerance(c)) << i;
     }
 
-    if (!have_avx2()) GTEST_SKIP() << "no AVX2 here: the chain ends at the scalar kernels";
-    auto reference = make_cpu_backend({.isa = "scalar", .threads = 1, .pin_threads = false});
-    auto subject = make_cpu_backend({.isa = "avx2", .threads = 2, .pin_threads = false});
-    CheckBackend check(**reference, **subject, {});
-    ModelRunner avx2(source, options, &check);
-    const std::vector<float> got = avx2.run(ids, 9);
-    EXPECT_GT(check.calls(), 0);
-    EXPECT_FALSE(check.first_difference()) << check.first_difference()->to_string();
-    for (std::size_t i = 0; i < naive.size(); ++i) {
-        ASSERT_NEAR(static_cast<double>(got[i]), static_cast<double>(expected[i]), tolerance(c)) << i;
-        ASSERT_NEAR(static_cast<double>(got[i]), naive[i], tolerance(c)) << i;
+    const std::pair<std::string, std::string> links[] = {{"scalar", "avx2"}, {"avx2", "avx512"}};
+    for (const auto& [before, isa] : links) {
+        const std::string why = lacking(isa);
+        if (!why.empty()) GTEST_SKIP() << "the chain ends at " << before << ": " << why;
+        auto reference = make_cpu_backend({.isa = before, .threads = 1, .pin_threads = false});
+        auto subject = make_cpu_backend({.isa = isa, .threads = 2, .pin_threads = false});
+        CheckBackend check(**reference, **subject, {});
+        ModelRunner runner(source, options, &check);
+        const std::vector<float> got = runner.run(ids, 9);
+        EXPECT_GT(check.calls(), 0);
+        EXPECT_FALSE(check.first_difference()) << isa << ": " << check.first_difference()->to_string();
+        for (std::size_t i = 0; i < naive.size(); ++i) {
+            ASSERT_NEAR(static_cast<double>(got[i]), static_cast<double>(expected[i]), tolerance(c))
+                << isa << " " << i;
+            ASSERT_NEAR(static_cast<double>(got[i]), naive[i], tolerance(c)) << isa << " " << i;
+        }
     }
 }
 
@@ -166,8 +183,10 @@ struct InvarianceCase {
 class InvarianceTest : public testing::TestWithParam<InvarianceCase> {
 protected:
     void SetUp() override {
-        if (std::string(GetParam().isa) == "avx2" && !have_avx2()) GTEST_SKIP() << "no AVX2 here";
-        const TinyModel model(mixture(96, 6, 2, 16, 160, 5, 2));
+        const std::string why = lacking(GetParam().isa);
+        if (!why.empty()) GTEST_SKIP() << why;
+        const bool wide = block_elements(GetParam().matrices) > 32;
+        const TinyModel model(wide ? mixture(256, 4, 2, 64, 256, 4, 2) : mixture(96, 6, 2, 16, 160, 5, 2));
         source_ = GetParam().gguf ? model.gguf(GetParam().matrices) : model.folder();
     }
     RunnerOptions options(std::int32_t threads) const {
@@ -244,7 +263,16 @@ INSTANTIATE_TEST_SUITE_P(Kernels, InvarianceTest,
                                          InvarianceCase{"avx2", DType::kF32, true, DType::kF32},
                                          InvarianceCase{"avx2", DType::kF32, true, DType::kQ8_0},
                                          InvarianceCase{"avx2", DType::kF32, true, DType::kQ4_0},
-                                         InvarianceCase{"avx2", DType::kF32, true, DType::kQ4_1}),
+                                         InvarianceCase{"avx2", DType::kF32, true, DType::kQ4_1},
+                                         InvarianceCase{"avx2", DType::kF32, true, DType::kQ5_0},
+                                         InvarianceCase{"avx2", DType::kF32, true, DType::kQ5_K},
+                                         InvarianceCase{"avx512", DType::kF32, false, DType::kBF16},
+                                         InvarianceCase{"avx512", DType::kBF16, false, DType::kBF16},
+                                         InvarianceCase{"avx512", DType::kF32, true, DType::kQ8_0},
+                                         InvarianceCase{"avx512", DType::kF32, true, DType::kQ4_1},
+                                         InvarianceCase{"avx512", DType::kF32, true, DType::kQ5_1},
+                                         InvarianceCase{"avx512", DType::kF32, true, DType::kQ4_K},
+                                         InvarianceCase{"avx512", DType::kF32, true, DType::kQ6_K}),
                          [](const auto& c) {
                              return std::string(c.param.isa) + "_kv_" + std::string(dtype_name(c.param.kv)) +
                                     "_" + std::string(dtype_name(c.param.matrices));

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "engine/backend/cpu/cpu_backend.h"
 #include "engine/io/weight_source.h"
 #include "tests/support/model_runner.h"
 
@@ -87,6 +88,11 @@ constexpr const char* kSmolGolden = OSTAL_SOURCE_DIR "/tests/golden/logits-smoll
 
 TEST(Golden, OstalMini) { expect_golden(kMini, kMiniGolden, "", 1000); }
 TEST(Golden, OstalMiniScalar) { expect_golden(kMini, kMiniGolden, "scalar", 2); }
+TEST(Golden, OstalMiniAvx512) {
+    const auto backend = make_cpu_backend({.isa = "avx512", .threads = 1, .pin_threads = false});
+    if (!backend) GTEST_SKIP() << backend.error().to_string();
+    expect_golden(kMini, kMiniGolden, "avx512", 5);
+}
 
 // The file is no part of the project; OSTAL_SMOLLM2_GGUF names a copy.
 TEST(Golden, SmolLm2) {

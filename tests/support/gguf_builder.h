@@ -45,7 +45,8 @@ public:
     // Any value: its type and its bytes as they stand in the file.
     void add_raw(std::string_view key, std::uint32_t type, const Bytes& value);
 
-    // `shape` outermost first; ggml type number (0 F32, 1 F16, 2 Q4_0, 3 Q4_1, 8 Q8_0, 30 BF16).
+    // `shape` outermost first; ggml type number (0 F32, 1 F16, 2 Q4_0, 3 Q4_1, 6 Q5_0, 7 Q5_1, 8 Q8_0,
+    // 12 Q4_K, 13 Q5_K, 14 Q6_K, 30 BF16).
     void add_tensor(std::string_view name, const std::vector<std::int64_t>& shape, std::uint32_t type,
                     Bytes content);
     // A directory entry as given, with no bytes of its own.

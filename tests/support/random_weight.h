@@ -10,12 +10,14 @@
 #include "base/random.h"
 #include "engine/core/dtype.h"
 #include "engine/core/float_types.h"
+#include "tests/support/tiny_model.h"
 
 namespace ostal::test {
 
-inline constexpr engine::DType kWeightTypes[] = {engine::DType::kF32,  engine::DType::kF16,
-                                                 engine::DType::kBF16, engine::DType::kQ8_0,
-                                                 engine::DType::kQ4_0, engine::DType::kQ4_1};
+inline constexpr engine::DType kWeightTypes[] = {
+    engine::DType::kF32,  engine::DType::kF16,  engine::DType::kBF16, engine::DType::kQ8_0,
+    engine::DType::kQ4_0, engine::DType::kQ4_1, engine::DType::kQ5_0, engine::DType::kQ5_1,
+    engine::DType::kQ4_K, engine::DType::kQ5_K, engine::DType::kQ6_K};
 
 // Uniform in [-1, 1).
 inline float random_float(SeededRandom& random) {
@@ -52,48 +54,30 @@ inline Bytes random_rows(SeededRandom& random, engine::DType dtype, std::int64_t
                 f16(at, std::fabs(value) / 8.0F);
                 f16(at + 2, -std::fabs(value));
                 break;
+            case DType::kQ5_0: f16(at, value / 16.0F); break;
+            case DType::kQ5_1:
+                f16(at, std::fabs(value) / 16.0F);
+                f16(at + 2, -std::fabs(value));
+                break;
+            case DType::kQ4_K:  // scales and minima to 63: groups of other sizes and middles
+                f16(at, value / (8.0F * 63.0F));
+                f16(at + 2, value / 63.0F);
+                break;
+            case DType::kQ5_K:
+                f16(at, value / (16.0F * 63.0F));
+                f16(at + 2, value / 63.0F);
+                break;
+            case DType::kQ6_K: f16(at + 208, value / (32.0F * 128.0F)); break;
             case DType::kI32: break;
         }
     }
     return out;
 }
 
-// The values, from the layouts of engine/core/dtype.h. q4_1 rounds d * q + m to f32 once, as a reader does.
+// The values, as decode_values() reads them.
 inline std::vector<double> row_values(engine::DType dtype, ByteSpan rows) {
-    using engine::DType;
-    std::vector<double> out;
-    const auto f16 = [&](std::size_t at) {
-        return static_cast<double>(engine::f32_from_f16(load_le<std::uint16_t>(rows.data() + at)));
-    };
-    for (std::size_t at = 0; at < rows.size(); at += static_cast<std::size_t>(engine::block_bytes(dtype))) {
-        switch (dtype) {
-            case DType::kF32:
-                out.push_back(std::bit_cast<float>(load_le<std::uint32_t>(rows.data() + at)));
-                break;
-            case DType::kF16: out.push_back(f16(at)); break;
-            case DType::kBF16:
-                out.push_back(engine::f32_from_bf16(load_le<std::uint16_t>(rows.data() + at)));
-                break;
-            case DType::kQ8_0:
-                for (std::size_t i = 0; i < 32; ++i)
-                    out.push_back(f16(at) * static_cast<std::int8_t>(rows[at + 2 + i]));
-                break;
-            case DType::kQ4_0:
-                for (std::size_t i = 0; i < 32; ++i) {
-                    const int q = (rows[at + 2 + i % 16] >> (i < 16 ? 0 : 4)) & 15;
-                    out.push_back(f16(at) * (q - 8));
-                }
-                break;
-            case DType::kQ4_1:
-                for (std::size_t i = 0; i < 32; ++i) {
-                    const int q = (rows[at + 4 + i % 16] >> (i < 16 ? 0 : 4)) & 15;
-                    out.push_back(static_cast<double>(static_cast<float>(f16(at) * q + f16(at + 2))));
-                }
-                break;
-            case DType::kI32: break;
-        }
-    }
-    return out;
+    const std::vector<float> values = decode_values(dtype, rows);
+    return {values.begin(), values.end()};
 }
 
 }  // namespace ostal::test

@@ -126,12 +126,14 @@ Option format_option() {
             "instruct format: v1, v2, v3, v7, chatml (may be left out where the model's template is known)"};
 }
 Option threads_option() { return {"--threads", "N", "CPU threads; default: the physical cores"}; }
-Option isa_option() { return {"--isa", "NAME", "kernels: scalar or avx2; default: the best this CPU has"}; }
+Option isa_option() {
+    return {"--isa", "NAME", "kernels: scalar, avx2 or avx512; default: the fastest of this CPU"};
+}
 
 Result<std::string> isa_of(const Arguments& arguments) {
     const std::string isa = arguments.text("--isa").value_or("");
-    if (!arguments.has("--isa") || isa == "scalar" || isa == "avx2") return isa;
-    return fail(Code::kUsage, "--isa is " + json::quote(isa) + ", expected scalar or avx2");
+    if (!arguments.has("--isa") || isa == "scalar" || isa == "avx2" || isa == "avx512") return isa;
+    return fail(Code::kUsage, "--isa is " + json::quote(isa) + ", expected scalar, avx2 or avx512");
 }
 
 }  // namespace ostal::engine_tool

@@ -19,19 +19,6 @@ namespace {
 using cpu::Kernels;
 using cpu::Slice;
 
-cpu::Format format_of(DType dtype) {
-    switch (dtype) {
-        case DType::kF32: return cpu::kF32;
-        case DType::kF16: return cpu::kF16;
-        case DType::kBF16: return cpu::kBF16;
-        case DType::kQ8_0: return cpu::kQ8_0;
-        case DType::kQ4_0: return cpu::kQ4_0;
-        case DType::kQ4_1: return cpu::kQ4_1;
-        case DType::kI32: break;
-    }
-    CHECK_UNREACHABLE("a weight of integers");
-}
-
 std::int64_t stride_of(const View& view) {
     return view.row_stride_bytes / static_cast<std::int64_t>(sizeof(float));
 }
@@ -91,7 +78,7 @@ private:
         args.k = matrix.data.columns();
         args.out = out.as<float>() + begin;
         args.out_stride = stride_of(out);
-        kernels_.multiply[format_of(matrix.dtype())](args);
+        kernels_.multiply[cpu::format_of(matrix.dtype())](args);
     }
 
     const Kernels& kernels_;
@@ -99,7 +86,7 @@ private:
 };
 
 void CpuBackend::do_embed(std::span<const std::int32_t> tokens, const Weight& table, const View& out) {
-    const auto dequantise = kernels_.dequantise[format_of(table.dtype())];
+    const auto dequantise = kernels_.dequantise[cpu::format_of(table.dtype())];
     for (std::size_t t = 0; t < tokens.size(); ++t) {
         CHECK(tokens[t] >= 0 && tokens[t] < table.data.shape[0]);
         dequantise(table.data.row<const std::uint8_t>(tokens[t]), table.data.columns(),
@@ -184,7 +171,7 @@ void CpuBackend::do_attention(const View& q, const Batch& batch, std::int32_t fi
     const std::int64_t kv_heads = cache.kv_heads();
     const std::int64_t head_bytes = cache.block_tokens() * cache.keys.row_stride_bytes;
     const std::int64_t group = q.columns() / dim / kv_heads;
-    const auto attention = kernels_.attention[format_of(cache.keys.dtype)];
+    const auto attention = kernels_.attention[cpu::format_of(cache.keys.dtype)];
 
     // Tasks are dealt out in turn: later tiles of a prompt see more keys.
     team_.run([&](std::int32_t member) {

@@ -11,7 +11,7 @@
 namespace ostal::engine {
 
 struct CpuBackendOptions {
-    std::string isa;  // "" best of the machine, or "scalar", "avx2"
+    std::string isa;  // "" best of the machine, or "scalar", "avx2", "avx512"
     std::int32_t threads =
         0;  // of the team, the calling thread included; 0: physical cores the process may use
     bool pin_threads = false;  // one core a thread; attach_thread() pins the calling one

@@ -13,13 +13,16 @@ TEST(Isa, NamesChooseKernels) {
     EXPECT_EQ(std::string_view((*scalar)->name), "scalar");
     const auto best = select_kernels("");
     ASSERT_TRUE(best);
-    const auto avx2 = select_kernels("avx2");
-    if (avx2) {
-        EXPECT_EQ(std::string_view((*avx2)->name), "avx2");
-        EXPECT_EQ(*best, *avx2);
-    } else {
-        EXPECT_EQ(avx2.error().code(), Code::kUnsupported);
-        EXPECT_EQ(*best, *scalar);
+    EXPECT_TRUE(select_kernels((*best)->name));
+    for (const char* name : {"avx2", "avx512"}) {
+        const auto selected = select_kernels(name);
+        if (selected) {
+            EXPECT_EQ(std::string_view((*selected)->name), name);
+            EXPECT_NE(*best, *scalar);
+        } else {
+            EXPECT_EQ(selected.error().code(), Code::kUnsupported);
+            EXPECT_NE(selected.error().message().find(" AVX"), std::string::npos);
+        }
     }
 }
 

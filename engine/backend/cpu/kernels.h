@@ -13,7 +13,7 @@
 namespace ostal::engine::cpu {
 
 // Element types of weights and of the KV cache; the order of the arrays in Kernels.
-enum Format : int { kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_1, kFormats };
+enum Format : int { kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ4_K, kQ5_K, kQ6_K, kFormats };
 
 enum MultiplyMode : int {
     kMultiplyStore,  // out = scale * dot
@@ -58,9 +58,9 @@ struct AttentionArgs {
 };
 
 struct Kernels {
-    const char* name;  // "scalar", "avx2"
+    const char* name;  // "scalar", "avx2", "avx512"
 
-    // out[i] = value i of a weight row, exactly (q4_1: d * q + m rounded once).
+    // out[i] = value i of a weight row, exactly (with a minimum: the sum rounded once).
     void (*dequantise[kFormats])(const void* row, int64_t n, float* out);
     void (*multiply[kFormats])(const MultiplyArgs& args);
     // Of the KV cache's formats; null elsewhere.
@@ -80,5 +80,6 @@ struct Kernels {
 
 extern const Kernels kScalarKernels;  // any CPU; the specification: plain loops
 extern const Kernels kAvx2Kernels;    // AVX2, FMA and F16C
+extern const Kernels kAvx512Kernels;  // those and AVX-512 F
 
 }  // namespace ostal::engine::cpu

@@ -1,5 +1,5 @@
 // The vector kernels: one source, compiled by each kernels_<isa>.cpp with a vector vocabulary V
-// (vector_avx2.h).
+// (vector_avx2.h, vector_avx512.h).
 //
 // The order of every sum depends on lengths alone. A dot product adds products lane by lane in steps of
 // V::kLanes values, then adds the lanes in V::sum's order: however many rows and tokens share a tile, and
@@ -11,93 +11,12 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "engine/backend/cpu/formats_inl.h"
 #include "engine/backend/cpu/inline.h"
 #include "engine/backend/cpu/kernels.h"
 
 namespace ostal::engine::cpu {
 namespace {
-
-// ---- Weight formats: load(p, w) fills kVectors vectors with the kValues values of one step; exact.
-
-template <class V>
-struct StepF32 {
-    static constexpr int kVectors = 1, kValues = 8, kBytes = 32;
-    OSTAL_INLINE void load(const char* p, typename V::F* w) {
-        w[0] = V::load(reinterpret_cast<const float*>(p));
-    }
-    OSTAL_INLINE typename V::F load_partial(const char* p, int64_t n) {
-        return V::load_partial(reinterpret_cast<const float*>(p), n);
-    }
-};
-
-template <class V>
-struct StepF16 {
-    static constexpr int kVectors = 1, kValues = 8, kBytes = 16;
-    OSTAL_INLINE void load(const char* p, typename V::F* w) { w[0] = V::load_f16(p); }
-    OSTAL_INLINE typename V::F load_partial(const char* p, int64_t n) {
-        char padded[16] = {};
-        memcpy(padded, p, static_cast<size_t>(2 * n));
-        return V::load_f16(padded);
-    }
-};
-
-template <class V>
-struct StepBF16 {
-    static constexpr int kVectors = 1, kValues = 8, kBytes = 16;
-    OSTAL_INLINE void load(const char* p, typename V::F* w) { w[0] = V::load_bf16(p); }
-    OSTAL_INLINE typename V::F load_partial(const char* p, int64_t n) {
-        char padded[16] = {};
-        memcpy(padded, p, static_cast<size_t>(2 * n));
-        return V::load_bf16(padded);
-    }
-};
-
-// Rows of quantised formats are whole blocks: there is no partial step.
-template <class V>
-struct StepQ8_0 {
-    static constexpr int kVectors = 4, kValues = 32, kBytes = 34;
-    OSTAL_INLINE void load(const char* p, typename V::F* w) {
-        const typename V::F d = V::set1(V::f16_value(p));
-        V::load_i8x32(p + 2, w);
-        for (int j = 0; j < 4; ++j) w[j] = V::mul(w[j], d);
-    }
-    OSTAL_INLINE typename V::F load_partial(const char*, int64_t) { return V::zero(); }
-};
-
-template <class V>
-struct StepQ4_0 {
-    static constexpr int kVectors = 4, kValues = 32, kBytes = 18;
-    OSTAL_INLINE void load(const char* p, typename V::F* w) {
-        const typename V::F d = V::set1(V::f16_value(p));
-        V::load_u4x32(p + 2, 8, w);
-        for (int j = 0; j < 4; ++j) w[j] = V::mul(w[j], d);
-    }
-    OSTAL_INLINE typename V::F load_partial(const char*, int64_t) { return V::zero(); }
-};
-
-template <class V>
-struct StepQ4_1 {
-    static constexpr int kVectors = 4, kValues = 32, kBytes = 20;
-    OSTAL_INLINE void load(const char* p, typename V::F* w) {
-        const typename V::F d = V::set1(V::f16_value(p));
-        const typename V::F m = V::set1(V::f16_value(p + 2));
-        V::load_u4x32(p + 4, 0, w);
-        for (int j = 0; j < 4; ++j) w[j] = V::fma(w[j], d, m);  // d * q is exact, so this rounds once
-    }
-    OSTAL_INLINE typename V::F load_partial(const char*, int64_t) { return V::zero(); }
-};
-
-template <class V, class Step>
-void dequantise(const void* row, int64_t n, float* out) {
-    const char* p = static_cast<const char*>(row);
-    int64_t i = 0;
-    for (; i + Step::kValues <= n; i += Step::kValues, p += Step::kBytes) {
-        typename V::F w[Step::kVectors];
-        Step::load(p, w);
-        for (int j = 0; j < Step::kVectors; ++j) V::store(out + i + j * V::kLanes, w[j]);
-    }
-    if (i < n) V::store_partial(out + i, Step::load_partial(p, n - i), n - i);
-}
 
 // ---- exp
 
@@ -135,7 +54,6 @@ OSTAL_INLINE float exp_of_one(float x) {
 
 // ---- Products
 
-constexpr int64_t kTokenTile = 3;  // 4 x 3 accumulators + 4 weights: the 16 registers of AVX2
 constexpr int64_t kRowTile = 4;
 constexpr int64_t kTokenChunk = 48;  // tokens whose partial sums are kept while a row panel's k blocks pass
 constexpr int64_t kKBlock = 1024;    // values; a panel of 4 rows is 16 KiB as f32
@@ -151,7 +69,7 @@ OSTAL_INLINE int64_t prefetch_distance(int64_t panel_bytes) {
     return (kAhead + panel_bytes - 1) / panel_bytes * panel_bytes;
 }
 
-// sums[r * kTokenTile + n] += w_r[0..k) * x_n[0..k) in lanes. w_r = w + r * row_stride_bytes; ahead:
+// sums[r * V::kTokenTile + n] += w_r[0..k) * x_n[0..k) in lanes. w_r = w + r * row_stride_bytes; ahead:
 // prefetch_distance, 0 for none.
 template <class V, class Step, int R, int N>
 void tile(const char* w, int64_t row_stride_bytes, const float* const* x, int64_t x_offset, int64_t k,
@@ -162,7 +80,7 @@ void tile(const char* w, int64_t row_stride_bytes, const float* const* x, int64_
     const float* xs[size_t{N}];
     for (int n = 0; n < N; ++n) xs[n] = x[n] + x_offset;
     for (int r = 0; r < R; ++r) {
-        for (int n = 0; n < N; ++n) acc[r][n] = sums[r * kTokenTile + n];
+        for (int n = 0; n < N; ++n) acc[r][n] = sums[r * V::kTokenTile + n];
     }
     int64_t i = 0;
     const auto step = [&]() __attribute__((always_inline)) {
@@ -170,7 +88,7 @@ void tile(const char* w, int64_t row_stride_bytes, const float* const* x, int64_
         for (int r = 0; r < R; ++r) {
             F values[Step::kVectors];
             Step::load(w + r * row_stride_bytes, values);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int n = 0; n < N; ++n) {
 #pragma GCC unroll 4
                 for (int j = 0; j < Step::kVectors; ++j) {
@@ -199,19 +117,31 @@ void tile(const char* w, int64_t row_stride_bytes, const float* const* x, int64_
         }
     }
     for (int r = 0; r < R; ++r) {
-        for (int n = 0; n < N; ++n) sums[r * kTokenTile + n] = acc[r][n];
+        for (int n = 0; n < N; ++n) sums[r * V::kTokenTile + n] = acc[r][n];
     }
+}
+
+// tile() with min(tokens, kMost) tokens.
+template <class V, class Step, int R, int kMost>
+OSTAL_INLINE void tile_of_at_most(int64_t tokens, const char* w, int64_t row_stride_bytes,
+                                  const float* const* x, int64_t x_offset, int64_t k, int64_t ahead,
+                                  typename V::F* sums) {
+    if constexpr (kMost > 1) {
+        if (tokens < kMost) {
+            return tile_of_at_most<V, Step, R, kMost - 1>(tokens, w, row_stride_bytes, x, x_offset, k, ahead,
+                                                          sums);
+        }
+    }
+    tile<V, Step, R, kMost>(w, row_stride_bytes, x, x_offset, k, ahead, sums);
 }
 
 template <class V, class Step, int R>
 void tiles(const char* w, int64_t row_stride_bytes, const float* const* x, int64_t tokens, int64_t x_offset,
            int64_t k, int64_t ahead, typename V::F* sums) {
-    for (int64_t t = 0; t < tokens; t += kTokenTile, sums += R * kTokenTile) {
-        switch (tokens - t) {
-            case 1: tile<V, Step, R, 1>(w, row_stride_bytes, x + t, x_offset, k, ahead, sums); break;
-            case 2: tile<V, Step, R, 2>(w, row_stride_bytes, x + t, x_offset, k, ahead, sums); break;
-            default: tile<V, Step, R, 3>(w, row_stride_bytes, x + t, x_offset, k, ahead, sums); break;
-        }
+    static_assert(kTokenChunk % V::kTokenTile == 0);
+    for (int64_t t = 0; t < tokens; t += V::kTokenTile, sums += R * V::kTokenTile) {
+        tile_of_at_most<V, Step, R, V::kTokenTile>(tokens - t, w, row_stride_bytes, x + t, x_offset, k, ahead,
+                                                   sums);
         ahead = 0;  // the first tile asked for all of it
     }
 }
@@ -253,10 +183,12 @@ void finish(const MultiplyArgs& args, int64_t row, int64_t first, int64_t tokens
 template <class V, class Step, int R>
 void panel(const MultiplyArgs& args, int64_t row, int64_t first, int64_t tokens, const float* const* x) {
     typename V::F sums[size_t{kTokenChunk * R}];
-    for (int64_t i = 0; i < (tokens + kTokenTile - 1) / kTokenTile * kTokenTile * R; ++i) sums[i] = V::zero();
+    for (int64_t i = 0; i < (tokens + V::kTokenTile - 1) / V::kTokenTile * V::kTokenTile * R; ++i)
+        sums[i] = V::zero();
     const char* weight = static_cast<const char*>(args.weight) + row * args.row_stride_bytes;
     const int64_t ahead = prefetch_distance(R * args.row_stride_bytes);
-    const bool unpack = Step::kVectors > 1 && tokens >= kUnpackFrom;
+    bool unpack = Step::kUnpacked;
+    if constexpr (!Step::kUnpacked) unpack = Step::kVectors > 1 && tokens >= kUnpackFrom;
     for (int64_t begin = 0; begin < args.k; begin += kKBlock) {
         const int64_t n = args.k - begin < kKBlock ? args.k - begin : kKBlock;
         const char* w = weight + begin / Step::kValues * Step::kBytes;
@@ -266,14 +198,14 @@ void panel(const MultiplyArgs& args, int64_t row, int64_t first, int64_t tokens,
                 dequantise<V, Step>(w + r * args.row_stride_bytes, n, unpacked + r * kKBlock);
             tiles<V, StepF32<V>, R>(reinterpret_cast<const char*>(unpacked), kKBlock * 4, x, tokens, begin, n,
                                     0, sums);
-        } else {
+        } else if constexpr (!Step::kUnpacked) {
             tiles<V, Step, R>(w, args.row_stride_bytes, x, tokens, begin, n, ahead, sums);
         }
     }
     float dots[size_t{kTokenChunk * R}];
     for (int64_t t = 0; t < tokens; ++t) {
-        const typename V::F* sum = sums + t / kTokenTile * kTokenTile * R + t % kTokenTile;
-        for (int r = 0; r < R; ++r) dots[t * R + r] = V::sum(sum[r * kTokenTile]);
+        const typename V::F* sum = sums + t / V::kTokenTile * V::kTokenTile * R + t % V::kTokenTile;
+        for (int r = 0; r < R; ++r) dots[t * R + r] = V::sum(sum[r * V::kTokenTile]);
     }
     finish<V, R>(args, row, first, tokens, dots);
 }
@@ -305,19 +237,19 @@ template <class V, class Step>
 void key_scores(const float* q, const char* keys, int64_t stride_bytes, int32_t n, int64_t dim, float scale,
                 float* scores) {
     const float* const x[1] = {q};
-    typename V::F sums[kRowTile * kTokenTile];
+    typename V::F sums[kRowTile * V::kTokenTile];
     for (int32_t j = 0; j < n; j += kRowTile) {
         const int32_t count = n - j < kRowTile ? n - j : static_cast<int32_t>(kRowTile);
-        for (int r = 0; r < kRowTile; ++r) sums[r * kTokenTile] = V::zero();
+        for (int r = 0; r < kRowTile; ++r) sums[r * V::kTokenTile] = V::zero();
         if (count == kRowTile) {
             tile<V, Step, kRowTile, 1>(keys + j * stride_bytes, stride_bytes, x, 0, dim, 0, sums);
         } else {
             for (int32_t r = 0; r < count; ++r) {
                 tile<V, Step, 1, 1>(keys + (j + r) * stride_bytes, stride_bytes, x, 0, dim, 0,
-                                    sums + r * kTokenTile);
+                                    sums + r * V::kTokenTile);
             }
         }
-        for (int32_t r = 0; r < count; ++r) scores[j + r] = scale * V::sum(sums[r * kTokenTile]);
+        for (int32_t r = 0; r < count; ++r) scores[j + r] = scale * V::sum(sums[r * V::kTokenTile]);
     }
 }
 
@@ -412,7 +344,8 @@ void attention(const AttentionArgs& args) {
             query.q = args.q + token * args.q_stride + int64_t{head} * args.head_dim;
             query.out = args.out + token * args.out_stride + int64_t{head} * args.head_dim;
             query.end_key = args.first_position + token + 1;
-            query.first_key = args.window > 0 && query.end_key > args.window ? query.end_key - args.window : 0;
+            query.first_key =
+                args.window > 0 && query.end_key > args.window ? query.end_key - args.window : 0;
             query.max = -INFINITY;
             query.sum = 0.0F;
             for (int32_t d = 0; d < args.head_dim; ++d) query.out[d] = 0.0F;
@@ -507,11 +440,14 @@ constexpr Kernels make_kernels(const char* name) {
     return {
         .name = name,
         .dequantise = {dequantise<V, StepF32<V>>, dequantise<V, StepF16<V>>, dequantise<V, StepBF16<V>>,
-                       dequantise<V, StepQ8_0<V>>, dequantise<V, StepQ4_0<V>>, dequantise<V, StepQ4_1<V>>},
+                       dequantise<V, StepQ8_0<V>>, dequantise<V, StepQ4_0<V>>, dequantise<V, StepQ4_1<V>>,
+                       dequantise<V, StepQ5_0<V>>, dequantise<V, StepQ5_1<V>>, dequantise<V, StepQ4_K<V>>,
+                       dequantise<V, StepQ5_K<V>>, dequantise<V, StepQ6_K<V>>},
         .multiply = {multiply<V, StepF32<V>>, multiply<V, StepF16<V>>, multiply<V, StepBF16<V>>,
-                     multiply<V, StepQ8_0<V>>, multiply<V, StepQ4_0<V>>, multiply<V, StepQ4_1<V>>},
-        .attention = {attention<V, StepF32<V>>, nullptr, attention<V, StepBF16<V>>, nullptr, nullptr,
-                      nullptr},
+                     multiply<V, StepQ8_0<V>>, multiply<V, StepQ4_0<V>>, multiply<V, StepQ4_1<V>>,
+                     multiply<V, StepQ5_0<V>>, multiply<V, StepQ5_1<V>>, multiply<V, StepQ4_K<V>>,
+                     multiply<V, StepQ5_K<V>>, multiply<V, StepQ6_K<V>>},
+        .attention = {attention<V, StepF32<V>>, nullptr, attention<V, StepBF16<V>>},
         .rms_norm = rms_norm<V>,
         .rope = rope<V>,
         .to_bf16 = to_bf16<V>,

@@ -4,29 +4,10 @@
 #include <string.h>
 
 #include "engine/backend/cpu/kernels.h"
+#include "engine/backend/cpu/scalar_values.h"
 
 namespace ostal::engine::cpu {
 namespace {
-
-float float_of_bits(uint32_t bits) {
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-uint16_t load_u16(const uint8_t* from) { return static_cast<uint16_t>(from[0] | (from[1] << 8)); }
-
-float f16_value(uint16_t bits) {
-    const uint32_t sign = (bits & 0x8000U) << 16;
-    const uint32_t exponent = (bits >> 10) & 0x1FU;
-    const uint32_t fraction = bits & 0x3FFU;
-    if (exponent == 0) {  // subnormal: fraction * 2^-24
-        const float magnitude = static_cast<float>(fraction) * 0x1p-24F;
-        return sign != 0 ? -magnitude : magnitude;
-    }
-    if (exponent == 31) return float_of_bits(sign | 0x7F800000U | (fraction << 13));
-    return float_of_bits(sign | ((exponent + 112U) << 23) | (fraction << 13));
-}
 
 void dequantise_f32(const void* row, int64_t n, float* out) {
     memcpy(out, row, static_cast<size_t>(n) * sizeof(float));
@@ -39,8 +20,7 @@ void dequantise_f16(const void* row, int64_t n, float* out) {
 
 void dequantise_bf16(const void* row, int64_t n, float* out) {
     const auto* bytes = static_cast<const uint8_t*>(row);
-    for (int64_t i = 0; i < n; ++i)
-        out[i] = float_of_bits(static_cast<uint32_t>(load_u16(bytes + 2 * i)) << 16);
+    for (int64_t i = 0; i < n; ++i) out[i] = bf16_value(load_u16(bytes + 2 * i));
 }
 
 // Block layouts: engine/core/dtype.h.
@@ -72,6 +52,94 @@ void dequantise_q4_1(const void* row, int64_t n, float* out) {
         for (int i = 0; i < 16; ++i) {
             out[begin + i] = d * static_cast<float>(block[4 + i] & 15) + m;
             out[begin + 16 + i] = d * static_cast<float>(block[4 + i] >> 4) + m;
+        }
+    }
+}
+
+// The fifth bits of a block of 32: bit i of value i.
+int fifth_bit(const uint8_t* high, int i) { return ((high[i / 8] >> (i % 8)) & 1) << 4; }
+
+void dequantise_q5_0(const void* row, int64_t n, float* out) {
+    const auto* block = static_cast<const uint8_t*>(row);
+    for (int64_t begin = 0; begin < n; begin += 32, block += 22) {
+        const float d = f16_value(load_u16(block));
+        for (int i = 0; i < 16; ++i) {
+            const int low = (block[6 + i] & 15) | fifth_bit(block + 2, i);
+            const int high = (block[6 + i] >> 4) | fifth_bit(block + 2, i + 16);
+            out[begin + i] = d * static_cast<float>(low - 16);
+            out[begin + 16 + i] = d * static_cast<float>(high - 16);
+        }
+    }
+}
+
+void dequantise_q5_1(const void* row, int64_t n, float* out) {
+    const auto* block = static_cast<const uint8_t*>(row);
+    for (int64_t begin = 0; begin < n; begin += 32, block += 24) {
+        const float d = f16_value(load_u16(block));
+        const float m = f16_value(load_u16(block + 2));
+        for (int i = 0; i < 16; ++i) {
+            const int low = (block[8 + i] & 15) | fifth_bit(block + 4, i);
+            const int high = (block[8 + i] >> 4) | fifth_bit(block + 4, i + 16);
+            out[begin + i] = d * static_cast<float>(low) + m;
+            out[begin + 16 + i] = d * static_cast<float>(high) + m;
+        }
+    }
+}
+
+// The scale and the minimum of group j of a q4_k or q5_k block.
+struct GroupScale {
+    int scale, minimum;
+};
+GroupScale group_scale(const uint8_t* packed, int j) {
+    if (j < 4) return {packed[j] & 63, packed[j + 4] & 63};
+    return {(packed[j + 4] & 15) | (packed[j - 4] >> 6 << 4), (packed[j + 4] >> 4) | (packed[j] >> 6 << 4)};
+}
+
+void dequantise_q4_k(const void* row, int64_t n, float* out) {
+    const auto* block = static_cast<const uint8_t*>(row);
+    for (int64_t begin = 0; begin < n; begin += 256, block += 144) {
+        const float d = f16_value(load_u16(block));
+        const float m = f16_value(load_u16(block + 2));
+        for (int j = 0; j < 8; ++j) {
+            const GroupScale group = group_scale(block + 4, j);
+            const float scale = d * static_cast<float>(group.scale);
+            const float minimum = m * static_cast<float>(group.minimum);
+            for (int i = 0; i < 32; ++i) {
+                const int q = (block[16 + 32 * (j / 2) + i] >> (4 * (j % 2))) & 15;
+                out[begin + 32 * j + i] = scale * static_cast<float>(q) - minimum;
+            }
+        }
+    }
+}
+
+void dequantise_q5_k(const void* row, int64_t n, float* out) {
+    const auto* block = static_cast<const uint8_t*>(row);
+    for (int64_t begin = 0; begin < n; begin += 256, block += 176) {
+        const float d = f16_value(load_u16(block));
+        const float m = f16_value(load_u16(block + 2));
+        for (int j = 0; j < 8; ++j) {
+            const GroupScale group = group_scale(block + 4, j);
+            const float scale = d * static_cast<float>(group.scale);
+            const float minimum = m * static_cast<float>(group.minimum);
+            for (int i = 0; i < 32; ++i) {
+                const int fifth = ((block[16 + i] >> j) & 1) << 4;
+                const int q = ((block[48 + 32 * (j / 2) + i] >> (4 * (j % 2))) & 15) | fifth;
+                out[begin + 32 * j + i] = scale * static_cast<float>(q) - minimum;
+            }
+        }
+    }
+}
+
+void dequantise_q6_k(const void* row, int64_t n, float* out) {
+    const auto* block = static_cast<const uint8_t*>(row);
+    for (int64_t begin = 0; begin < n; begin += 256, block += 210) {
+        const float d = f16_value(load_u16(block + 208));
+        for (int i = 0; i < 256; ++i) {
+            const int half = i / 128, in_half = i % 128;
+            const int low = (block[64 * half + in_half % 64] >> (4 * (in_half / 64))) & 15;
+            const int top = (block[128 + 32 * half + in_half % 32] >> (2 * (in_half / 32))) & 3;
+            const int scale = static_cast<int8_t>(block[192 + i / 16]);
+            out[begin + i] = d * static_cast<float>(scale) * static_cast<float>((low | top << 4) - 32);
         }
     }
 }
@@ -203,12 +271,15 @@ int all_finite(const float* x, int64_t n) {
 const Kernels kScalarKernels = {
     .name = "scalar",
     .dequantise = {dequantise_f32, dequantise_f16, dequantise_bf16, dequantise_q8_0, dequantise_q4_0,
-                   dequantise_q4_1},
+                   dequantise_q4_1, dequantise_q5_0, dequantise_q5_1, dequantise_q4_k, dequantise_q5_k,
+                   dequantise_q6_k},
     .multiply = {multiply<dequantise_f32, 1, 4>, multiply<dequantise_f16, 1, 2>,
                  multiply<dequantise_bf16, 1, 2>, multiply<dequantise_q8_0, 32, 34>,
-                 multiply<dequantise_q4_0, 32, 18>, multiply<dequantise_q4_1, 32, 20>},
-    .attention = {attention<dequantise_f32, 4>, nullptr, attention<dequantise_bf16, 2>, nullptr, nullptr,
-                  nullptr},
+                 multiply<dequantise_q4_0, 32, 18>, multiply<dequantise_q4_1, 32, 20>,
+                 multiply<dequantise_q5_0, 32, 22>, multiply<dequantise_q5_1, 32, 24>,
+                 multiply<dequantise_q4_k, 256, 144>, multiply<dequantise_q5_k, 256, 176>,
+                 multiply<dequantise_q6_k, 256, 210>},
+    .attention = {attention<dequantise_f32, 4>, nullptr, attention<dequantise_bf16, 2>},
     .rms_norm = rms_norm,
     .rope = rope,
     .to_bf16 = to_bf16,

@@ -27,11 +27,6 @@ using test::row_values;
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInf = std::numeric_limits<float>::infinity();
 
-Format format_of(DType type) {
-    return static_cast<Format>(std::find(std::begin(kWeightTypes), std::end(kWeightTypes), type) -
-                               std::begin(kWeightTypes));
-}
-
 std::uint32_t bits_of(float value) { return std::bit_cast<std::uint32_t>(value); }
 
 // Every kernel table of this machine.
@@ -67,7 +62,8 @@ TEST_P(KernelsTest, HalfFloatsAreReadExactly) {
 TEST_P(KernelsTest, DequantisesEveryTypeAndLength) {
     SeededRandom random(1);
     for (const DType type : kWeightTypes) {
-        for (std::int64_t n = block_elements(type); n <= 160; n += block_elements(type)) {
+        const std::int64_t longest = is_quantised(type) ? 5 * block_elements(type) : 160;
+        for (std::int64_t n = block_elements(type); n <= longest; n += block_elements(type)) {
             const Guarded<std::uint8_t> row(random_rows(random, type, 1, n));
             Guarded<float> out(static_cast<std::size_t>(n));
             kernels_->dequantise[format_of(type)](row.data(), n, out.data());
@@ -154,8 +150,9 @@ constexpr double kSumTolerance = 2e-6;
 
 TEST_P(KernelsTest, MultipliesAllShapes) {
     SeededRandom random(2);
-    const std::int64_t lengths[] = {1, 2, 7, 8, 9, 31, 32, 33, 64, 96, 1024, 1031, 1056, 2080};
-    const std::int64_t token_counts[] = {1, 2, 3, 4, 5, 7, 48, 50};
+    const std::int64_t lengths[] = {1,  2,  7,  8,   9,   15,  16,  17,   31,   32,   33,   63,
+                                    64, 65, 96, 256, 384, 512, 576, 1024, 1031, 1056, 2080, 2304};
+    const std::int64_t token_counts[] = {1, 2, 3, 4, 5, 6, 7, 11, 48, 50};
     const std::int64_t row_counts[] = {1, 3, 4, 5, 8};
     int shape = 0;
     for (const DType type : kWeightTypes) {
@@ -189,7 +186,9 @@ TEST_P(KernelsTest, MultipliesAllShapes) {
 TEST_P(KernelsTest, AProductIsBitEqualAloneAndInABatch) {
     SeededRandom random(3);
     for (const DType type : kWeightTypes) {
-        for (const std::int64_t k : {32, 1056}) {
+        const std::int64_t block = block_elements(type);
+        for (const std::int64_t k :
+             {std::max<std::int64_t>(block, 32), 1024 + std::max<std::int64_t>(block, 32)}) {
             Product batch(random, type, 7, k, 53, kMultiplyStore, false);
             kernels_->multiply[format_of(type)](batch.args);
             for (std::int64_t first = 0; first < 53; ++first) {
@@ -329,11 +328,20 @@ struct AttentionCase {
 TEST_P(KernelsTest, AttendsToAllShapes) {
     SeededRandom random(4);
     for (const Format format : {kF32, kBF16}) {
-        for (const std::int32_t dim : {2, 10, 16, 20, 32, 64, 80, 128, 256}) {
+        for (const std::int32_t dim : {2, 10, 16, 20, 32, 46, 64, 80, 128, 256}) {
             for (const std::int32_t group : {1, 3, 4, 9}) {
                 const std::int32_t block_tokens = group == 3 ? 5 : group == 9 ? 128 : 32;
-                for (const auto& [cached, window] : {std::pair{0, 0}, {1, 0}, {31, 0}, {70, 0}, {0, 1}, {3, 4},
-                                                     {31, 32}, {70, 1}, {70, 7}, {70, 33}, {70, 1000}}) {
+                for (const auto& [cached, window] : {std::pair{0, 0},
+                                                     {1, 0},
+                                                     {31, 0},
+                                                     {70, 0},
+                                                     {0, 1},
+                                                     {3, 4},
+                                                     {31, 32},
+                                                     {70, 1},
+                                                     {70, 7},
+                                                     {70, 33},
+                                                     {70, 1000}}) {
                     const std::int32_t tokens = 1 + (cached + dim) % 9;
                     AttentionCase c(random, dim, group, block_tokens, cached, tokens, format, window);
                     kernels_->attention[format](c.args);
@@ -345,8 +353,7 @@ TEST_P(KernelsTest, AttendsToAllShapes) {
                                                 c.out[static_cast<std::size_t>((t * group + h) * dim + i)]),
                                             expected[static_cast<std::size_t>(i)], 3e-6)
                                     << format << " dim " << dim << " group " << group << " cached " << cached
-                                    << " window " << window
-                                    << " token " << t << " head " << h << " at " << i;
+                                    << " window " << window << " token " << t << " head " << h << " at " << i;
                             }
                         }
                     }
@@ -451,7 +458,8 @@ TEST_P(KernelsTest, RoundsToBf16) {
                                  1e-45F};
     for (int i = 0; i < 3000; ++i)
         values.push_back(std::bit_cast<float>(static_cast<std::uint32_t>(random.next())));
-    for (std::size_t n : {std::size_t{1}, std::size_t{7}, std::size_t{9}, values.size()}) {
+    for (std::size_t n : {std::size_t{1}, std::size_t{7}, std::size_t{9}, std::size_t{15}, std::size_t{16},
+                          std::size_t{17}, std::size_t{33}, values.size()}) {
         const Guarded<float> x(
             std::vector<float>(values.end() - static_cast<std::ptrdiff_t>(n), values.end()));
         Guarded<std::uint16_t> out(n);
@@ -461,7 +469,7 @@ TEST_P(KernelsTest, RoundsToBf16) {
 }
 
 TEST_P(KernelsTest, FindsEveryNonFiniteValue) {
-    for (std::size_t n = 1; n <= 40; ++n) {
+    for (std::size_t n = 1; n <= 70; ++n) {
         Guarded<float> x(n);
         std::fill(x.begin(), x.end(), std::numeric_limits<float>::max());
         EXPECT_EQ(kernels_->all_finite(x.data(), static_cast<std::int64_t>(n)), 1);
@@ -475,7 +483,7 @@ TEST_P(KernelsTest, FindsEveryNonFiniteValue) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, KernelsTest, testing::Values("scalar", "avx2"),
+INSTANTIATE_TEST_SUITE_P(Isa, KernelsTest, testing::Values("scalar", "avx2", "avx512"),
                          [](const auto& isa) { return std::string(isa.param); });
 
 }  // namespace

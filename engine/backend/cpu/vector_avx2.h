@@ -13,6 +13,7 @@ namespace {
 struct Avx2 {
     using F = __m256;
     static constexpr int kLanes = 8;
+    static constexpr int64_t kTokenTile = 3;  // 4 x 3 accumulators + 4 weights: 16 registers
 
     OSTAL_INLINE F zero() { return _mm256_setzero_ps(); }
     OSTAL_INLINE F set1(float x) { return _mm256_set1_ps(x); }
@@ -32,6 +33,7 @@ struct Avx2 {
     OSTAL_INLINE F mul(F a, F b) { return _mm256_mul_ps(a, b); }
     OSTAL_INLINE F div(F a, F b) { return _mm256_div_ps(a, b); }
     OSTAL_INLINE F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }    // a * b + c
+    OSTAL_INLINE F fms(F a, F b, F c) { return _mm256_fmsub_ps(a, b, c); }    // a * b - c
     OSTAL_INLINE F nfma(F a, F b, F c) { return _mm256_fnmadd_ps(a, b, c); }  // c - a * b
     OSTAL_INLINE F max(F a, F b) { return _mm256_max_ps(a, b); }              // b when either is NaN
     OSTAL_INLINE F min(F a, F b) { return _mm256_min_ps(a, b); }              // b when either is NaN
@@ -70,24 +72,10 @@ struct Avx2 {
         memcpy(&bits, p, sizeof bits);
         return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(bits)));
     }
-    OSTAL_INLINE F of_i8(__m128i eight) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(eight)); }
-    // 32 signed bytes.
-    OSTAL_INLINE void load_i8x32(const char* p, F* out) {
-        for (int j = 0; j < 4; ++j) {
-            out[j] = of_i8(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + 8 * j)));
-        }
-    }
-    // 16 bytes of two 4-bit values: the low halves, then the high ones; `offset` is taken from each.
-    OSTAL_INLINE void load_u4x32(const char* p, int offset, F* out) {
-        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-        const __m128i low_bits = _mm_set1_epi8(15);
-        const __m128i minus = _mm_set1_epi8(static_cast<char>(offset));
-        const __m128i low = _mm_sub_epi8(_mm_and_si128(bytes, low_bits), minus);
-        const __m128i high = _mm_sub_epi8(_mm_and_si128(_mm_srli_epi16(bytes, 4), low_bits), minus);
-        out[0] = of_i8(low);
-        out[1] = of_i8(_mm_srli_si128(low, 8));
-        out[2] = of_i8(high);
-        out[3] = of_i8(_mm_srli_si128(high, 8));
+    // Sixteen signed bytes.
+    OSTAL_INLINE void of_i8x16(__m128i bytes, F* out) {
+        out[0] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+        out[1] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)));
     }
     // Eight bf16, to nearest, ties to even, NaN kept.
     OSTAL_INLINE void store_bf16(uint16_t* p, F x) {
