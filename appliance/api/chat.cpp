@@ -60,7 +60,7 @@ Step<void> start(Services& services, Call& call) {
     ChatFormOptions options;
     options.prefix = continued.value_or("");
     options.log_probs = request->log_probs;
-    AnswerHead head = make_head(services, **model, "chatcmpl-", *request);
+    AnswerHead head = make_head(services, **model, "chatcmpl-", request->include_usage);
     return answer_with_choices(services, call, kPermission, std::move(*model), std::move(*sequences), std::move(head),
                                chat_form(std::move(options), static_cast<std::size_t>(request->n)), request->stream);
 }

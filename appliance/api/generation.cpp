@@ -138,6 +138,17 @@ Step<std::shared_ptr<LoadedModel>> find_model(Services& services, const Call& ca
     return model;
 }
 
+Result<std::vector<engine::TokenId>> render_fill_in(const LoadedModel& model, std::string_view prompt,
+                                                    std::string_view suffix) {
+    // render_fim() writes the unknown token for a control token that a vocabulary lacks, as mistral-common does; no
+    // model was taught that.
+    const engine::Tokenizer& tokenizer = model.engine->tokenizer();
+    if (!tokenizer.control("[PREFIX]") || !tokenizer.control("[SUFFIX]")) {
+        return fail(Code::kUnsupported, "the model '" + model.name + "' has no tokens for filling in the middle");
+    }
+    return engine::render_fim(model.format, tokenizer, prompt, suffix);
+}
+
 Error context_overflow(std::int32_t context, std::size_t prompt_tokens, std::optional<std::int32_t> max_tokens) {
     const std::string wanted = max_tokens ? " and max_tokens asks for " + std::to_string(*max_tokens) : "";
     return Error(Code::kContextLengthExceeded, "This model's maximum context length is " + std::to_string(context) +
@@ -186,7 +197,7 @@ Step<std::vector<engine::GenerationRequest>> plan_generation(Services& services,
 }
 
 AnswerHead make_head(Services& services, const LoadedModel& model, const char* id_prefix,
-                     const GenerationFields& fields) {
+                     std::optional<bool> include_usage) {
     std::array<std::uint8_t, 16> bytes{};
     services.appliance.random().fill(bytes);
     AnswerHead head;
@@ -194,8 +205,8 @@ AnswerHead make_head(Services& services, const LoadedModel& model, const char* i
     head.created_s = services.appliance.clock().wall_now_us() / 1'000'000;
     head.model = model.name;
     head.fingerprint = "fp_" + model.digest.substr(0, 12);
-    if (fields.include_usage) {
-        head.usage_chunk = *fields.include_usage ? AnswerHead::UsageChunk::kExtra : AnswerHead::UsageChunk::kNone;
+    if (include_usage) {
+        head.usage_chunk = *include_usage ? AnswerHead::UsageChunk::kExtra : AnswerHead::UsageChunk::kNone;
     }
     return head;
 }

@@ -21,6 +21,10 @@ void log_unknown_fields(Services& services, const Call& call, const std::vector<
 Step<std::shared_ptr<LoadedModel>> find_model(Services& services, const Call& call, const std::string& named,
                                               security::Permission permission);
 
+// The prompt of a completion between `prompt` and `suffix`. kUnsupported for a model that has no tokens for it.
+Result<std::vector<engine::TokenId>> render_fill_in(const LoadedModel& model, std::string_view prompt,
+                                                    std::string_view suffix);
+
 // What the sequences of one request share beside the fields.
 struct GenerationRules {
     std::string_view prompt_field;     // to name in errors: "messages"
@@ -36,9 +40,9 @@ Step<std::vector<engine::GenerationRequest>> plan_generation(Services& services,
 // The error of a prompt that leaves no room, with both numbers.
 Error context_overflow(std::int32_t context, std::size_t prompt_tokens, std::optional<std::int32_t> max_tokens);
 
-// `id_prefix` and 32 hex digits; the time; the model.
+// `id_prefix` and 32 hex digits; the time; the model; where a stream has its usage (GenerationFields).
 AnswerHead make_head(Services& services, const LoadedModel& model, const char* id_prefix,
-                     const GenerationFields& fields);
+                     std::optional<bool> include_usage = std::nullopt);
 
 // Records the admission, submits the sequences and answers, whole or as a stream. `form` writes the answer.
 Step<void> answer_with_choices(Services& services, Call& call, security::Permission permission,

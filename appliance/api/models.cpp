@@ -1,4 +1,5 @@
 #include "appliance/api/errors.h"
+#include "appliance/api/generation.h"
 #include "appliance/api/routes.h"
 #include "appliance/core/appliance.h"
 #include "base/safe_text.h"
@@ -8,8 +9,15 @@ namespace {
 
 // A card that satisfies OpenAI's and La Plateforme's clients at once.
 json::Value model_card(const LoadedModel& model) {
-    json::Object capabilities{{"completion_chat", true}, {"completion_fim", false}, {"function_calling", false},
-                              {"fine_tuning", false},    {"vision", false},         {"classification", false}};
+    // La Plateforme's words; "completion" and "embeddings" are ours.
+    json::Object capabilities{{"completion_chat", true},
+                              {"completion", true},
+                              {"completion_fim", render_fill_in(model, "", "").has_value()},
+                              {"embeddings", true},
+                              {"function_calling", engine::format_has_tools(model.format)},
+                              {"fine_tuning", false},
+                              {"vision", false},
+                              {"classification", false}};
     json::Object card{{"id", model.name}, {"object", "model"}, {"created", model.loaded_us / 1'000'000}, {"owned_by", "ostal"}};
     card.append("name", model.name);
     card.append("description", nullptr);

@@ -26,6 +26,9 @@ const std::vector<RouteSpec>& route_specs() {
         {Method::kGet, "/v1/models", Permission("model:list"), kNoBody, list_models},
         {Method::kGet, "/v1/models/{id}", Permission("model:list"), kNoBody, get_model},
         {Method::kPost, "/v1/chat/completions", Permission("inference:chat"), kPromptBody, chat_completions},
+        {Method::kPost, "/v1/completions", Permission("inference:complete"), kPromptBody, completions},
+        {Method::kPost, "/v1/fim/completions", Permission("inference:complete"), kPromptBody, fim_completions},
+        {Method::kPost, "/v1/embeddings", Permission("inference:embed"), kPromptBody, embeddings},
     };
     return table;
 }

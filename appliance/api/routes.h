@@ -55,6 +55,11 @@ RouteTable make_routes(Services& services);
 
 // POST /v1/chat/completions
 void chat_completions(Services& services, Call call);
+// POST /v1/completions, POST /v1/fim/completions
+void completions(Services& services, Call call);
+void fim_completions(Services& services, Call call);
+// POST /v1/embeddings
+void embeddings(Services& services, Call call);
 // GET /v1/models, GET /v1/models/{id}
 void list_models(Services& services, Call call);
 void get_model(Services& services, Call call);
