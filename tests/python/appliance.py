@@ -185,6 +185,23 @@ class Appliance:
             return answer.status, json.loads(text), dict(answer.getheaders())
         return answer.status, text, dict(answer.getheaders())
 
+    def post(self, path, key=None, **fields):
+        """(status, answer) of a request to an endpoint of ostal-mini."""
+        return self.request("POST", path, {"model": "ostal-mini", **fields}, key or self.api_key)[:2]
+
+    def events(self, path, **fields):
+        """The parsed events of a streamed answer, without the "[DONE]" that must end it."""
+        connection = self.connection()
+        connection.request("POST", path, json.dumps({"model": "ostal-mini", "stream": True, **fields}),
+                           {"Authorization": f"Bearer {self.api_key}", "Content-Type": "application/json"})
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        assert answer.status == 200, text
+        lines = [line[6:] for line in text.splitlines() if line.startswith("data: ")]
+        assert lines[-1] == "[DONE]", text
+        return [json.loads(line) for line in lines[:-1]]
+
     def chat(self, prompt, key=None, **fields):
         body = {"model": "ostal-mini", "messages": [{"role": "user", "content": prompt}], "temperature": 0, **fields}
         return self.request("POST", "/v1/chat/completions", body, key or self.api_key)
@@ -215,15 +232,15 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def ready_appliance(folder=None, config=""):
-    """Set up, with ostal-mini loaded and an API key."""
+def ready_appliance(folder=None, config="", model=MINI):
+    """Set up, with ostal-mini (or another model's folder under its name) loaded and an API key."""
     appliance = Appliance(folder, config)
     try:
         signer = Signer(appliance.folder / "signer")
         appliance.trust_signer(signer)
         appliance.start()
         appliance.set_up()
-        appliance.install(signer.bundle(appliance.folder / "medium"))
+        appliance.install(signer.bundle(appliance.folder / "medium", model=model))
         appliance.api_key = appliance.make_key()
         appliance.ready()
         appliance.signer = signer
