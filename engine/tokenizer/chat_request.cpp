@@ -98,7 +98,16 @@ Result<ContentPart> parse_part(const Value& part, const std::string& path) {
     }
     if (type == "thinking") {
         OSTAL_TRY(std::string thinking, thinking_of(part, path));
-        return ContentPart{ContentPart::Kind::kThinking, std::move(thinking)};
+        ContentPart out{ContentPart::Kind::kThinking, std::move(thinking)};
+        if (member_of(part, "closed") != nullptr) {
+            OSTAL_TRY(out.closed, flag_of(part, "closed", path));
+        }
+        return out;
+    }
+    if (type == "refusal") {
+        const Value* text = part.find("refusal");
+        if (text == nullptr || !text->is_string()) return refuse(path + ".refusal", "expected a string");
+        return ContentPart{ContentPart::Kind::kText, text->as_string()};
     }
     if (type.empty()) return refuse(path + ".type", "expected the type of the part");
     return unsupported(path + ".type",
@@ -180,6 +189,10 @@ Result<ChatMessage> parse_message(const Value& value, const std::string& path) {
     }
     if (message.role == Role::kAssistant) {
         OSTAL_TRY(message.prefix, flag_of(value, "prefix", path));
+        OSTAL_TRY(std::string refusal, text_of(value, "refusal", path));
+        if (message.content.empty() && !refusal.empty()) {
+            message.content.push_back({ContentPart::Kind::kText, std::move(refusal)});
+        }
     }
     return message;
 }

@@ -58,11 +58,40 @@ std::string calls_json(const InstructFormat& format, const std::vector<ToolCall>
     return json::to_python_string(std::move(list));
 }
 
+// The reasoning effort that a prompt names; empty: none.
+Result<std::string> reasoning_effort(const InstructFormat& format, const Tokenizer& tokenizer,
+                                     const std::string& asked) {
+    if (!format.has_settings) {
+        if (asked.empty() || asked == "none") return std::string();
+        return fail(Code::kUnsupported, "the instruct format " + std::string(format.name) +
+                                            " has no place for a reasoning effort");
+    }
+    static const ReasoningEfforts kUsual{{"none", "high"}, "", false};
+    const ReasoningEfforts* efforts = tokenizer.reasoning_efforts();
+    if (efforts == nullptr) efforts = &kUsual;
+    if (asked.empty() && efforts->required) {
+        return fail(Code::kInvalidArgument, "the model needs a reasoning_effort");
+    }
+    if (asked.empty()) return efforts->when_absent;
+    if (std::find(efforts->values.begin(), efforts->values.end(), asked) == efforts->values.end()) {
+        std::string known;
+        for (const std::string& value : efforts->values) known += (known.empty() ? "" : ", ") + value;
+        return fail(Code::kUnsupported,
+                    "reasoning_effort " + json::quote(asked.substr(0, 64)) +
+                        " is not supported, the model knows: " + (known.empty() ? "none at all" : known));
+    }
+    return asked;
+}
+
 class MistralRenderer {
 public:
     MistralRenderer(const InstructFormat& format, const Tokenizer& tokenizer,
-                    const Conversation& conversation)
-        : format_(format), tokenizer_(tokenizer), conversation_(conversation), prompt_(tokenizer) {
+                    const Conversation& conversation, std::string effort)
+        : format_(format),
+          tokenizer_(tokenizer),
+          conversation_(conversation),
+          effort_(std::move(effort)),
+          prompt_(tokenizer) {
         const auto& turns = conversation.turns;
         for (std::size_t i = 0; i < turns.size(); ++i) {
             if (turns[i].role != Role::kUser) continue;
@@ -91,24 +120,43 @@ private:
         return {};
     }
 
+    Status content(const Turn& turn) {
+        for (const ContentPart& part : turn.content) {
+            if (part.kind == ContentPart::Kind::kText) {
+                OSTAL_TRYV(prompt_.text(part.text));
+            } else {
+                OSTAL_TRYV(thinking(part));
+            }
+        }
+        return {};
+    }
+
+    Status thinking(const ContentPart& part) {
+        if (!tokenizer_.control("[THINK]") || !tokenizer_.control("[/THINK]")) {
+            return fail(Code::kUnsupported, "thinking parts: the vocabulary has no [THINK] and [/THINK]");
+        }
+        prompt_.control("[THINK]");
+        OSTAL_TRYV(prompt_.text(part.text));
+        if (part.closed) prompt_.control("[/THINK]");
+        return {};
+    }
+
     Status system(const Turn& turn) {
         prompt_.control("[SYSTEM_PROMPT]");
-        OSTAL_TRYV(prompt_.text(turn.text));
+        OSTAL_TRYV(content(turn));
         prompt_.control("[/SYSTEM_PROMPT]");
         return {};
     }
 
     Status user(const Turn& turn, std::size_t index) {
-        std::string text = turn.text;
+        std::string text(turn.text());
         const bool takes_system = format_.system == SystemPlace::kFirstUserText  ? index == first_user_
                                   : format_.system == SystemPlace::kLastUserText ? index == last_user_
                                                                                  : false;
         if (takes_system && !conversation_.system.empty()) text = conversation_.system + "\n\n" + text;
         if (!format_.control_tokens) return prompt_.text("[INST] " + text + " [/INST]");
-        if (index == last_user_ && !conversation_.tools.empty()) {
-            prompt_.control("[AVAILABLE_TOOLS]");
-            OSTAL_TRYV(prompt_.text(tools_json(conversation_.tools)));
-            prompt_.control("[/AVAILABLE_TOOLS]");
+        if (index == (format_.tools == ToolsPlace::kFirstUserTurn ? first_user_ : last_user_)) {
+            OSTAL_TRYV(tools_and_settings());
         }
         prompt_.control("[INST]");
         OSTAL_TRYV(prompt_.text(text));
@@ -116,18 +164,50 @@ private:
         return {};
     }
 
+    Status tools_and_settings() {
+        if (!conversation_.tools.empty()) {
+            prompt_.control("[AVAILABLE_TOOLS]");
+            OSTAL_TRYV(prompt_.text(tools_json(conversation_.tools)));
+            prompt_.control("[/AVAILABLE_TOOLS]");
+        }
+        if (!effort_.empty()) {
+            prompt_.control("[MODEL_SETTINGS]");
+            OSTAL_TRYV(prompt_.text(json::to_python_string(json::Object{{"reasoning_effort", effort_}})));
+            prompt_.control("[/MODEL_SETTINGS]");
+        }
+        return {};
+    }
+
     Status assistant(const Turn& turn, bool past) {
         if (past && format_.drops_past_calls && !turn.calls.empty()) return {};
-        if (!turn.text.empty()) {
-            std::string_view text = turn.text;
-            if (format_.strips_answers) text = text.substr(0, text.find_last_not_of(' ') + 1);
-            OSTAL_TRYV(prompt_.text(text));
+        const bool text_alone =
+            turn.content.size() == 1 && turn.content.front().kind == ContentPart::Kind::kText;
+        if (text_alone && format_.strips_answers) {
+            OSTAL_TRYV(prompt_.text(turn.text().substr(0, turn.text().find_last_not_of(' ') + 1)));
+        } else {
+            OSTAL_TRYV(content(turn));
         }
-        if (!turn.calls.empty()) {
-            prompt_.control("[TOOL_CALLS]");
-            OSTAL_TRYV(prompt_.text(calls_json(format_, turn.calls)));
-        }
+        OSTAL_TRYV(calls(turn.calls));
         if (!turn.open) prompt_.id(tokenizer_.eos());
+        return {};
+    }
+
+    Status calls(const std::vector<ToolCall>& calls) {
+        if (calls.empty()) return {};
+        if (format_.calls == CallLayout::kList || format_.calls == CallLayout::kListWithId) {
+            prompt_.control("[TOOL_CALLS]");
+            return prompt_.text(calls_json(format_, calls));
+        }
+        for (const ToolCall& call : calls) {
+            prompt_.control("[TOOL_CALLS]");
+            OSTAL_TRYV(prompt_.text(call.name));
+            if (format_.calls == CallLayout::kNameIdArguments) {
+                prompt_.control("[CALL_ID]");
+                OSTAL_TRYV(prompt_.text(call.id));
+            }
+            prompt_.control("[ARGS]");
+            OSTAL_TRYV(prompt_.text(json::to_python_string(json_or_text(call.arguments))));
+        }
         return {};
     }
 
@@ -136,10 +216,10 @@ private:
         if (format_.results == ResultLayout::kIdAndText) {
             OSTAL_TRYV(prompt_.text(turn.tool_call_id));
             prompt_.control("[TOOL_CONTENT]");
-            OSTAL_TRYV(prompt_.text(turn.text));
-        } else {
-            OSTAL_TRYV(prompt_.text(result_json(turn)));
         }
+        const bool as_it_is =
+            format_.results == ResultLayout::kIdAndText || format_.results == ResultLayout::kText;
+        OSTAL_TRYV(as_it_is ? prompt_.text(turn.text()) : prompt_.text(result_json(turn)));
         prompt_.control("[/TOOL_RESULTS]");
         return {};
     }
@@ -148,10 +228,10 @@ private:
         json::Object entry;
         if (format_.results == ResultLayout::kList) {
             entry.append("name", turn.name ? json::Value(*turn.name) : json::Value());
-            entry.append("content", json_or_text(turn.text));
+            entry.append("content", json_or_text(std::string(turn.text())));
             return json::to_python_string(json::Array{std::move(entry)});
         }
-        entry.append("content", json_or_text(turn.text));
+        entry.append("content", json_or_text(std::string(turn.text())));
         entry.append("call_id", turn.tool_call_id);
         return json::to_python_string(std::move(entry));
     }
@@ -159,6 +239,7 @@ private:
     const InstructFormat& format_;
     const Tokenizer& tokenizer_;
     const Conversation& conversation_;
+    std::string effort_;
     Prompt prompt_;
     std::size_t first_user_ = SIZE_MAX;
     std::size_t last_user_ = 0;
@@ -173,7 +254,7 @@ Result<std::vector<TokenId>> render_chatml(const Tokenizer& tokenizer, const Con
     Prompt prompt(tokenizer);
     for (const Turn& turn : conversation.turns) {
         prompt.control("<|im_start|>");
-        OSTAL_TRYV(prompt.text(std::string(role_name(turn.role)) + "\n" + turn.text));
+        OSTAL_TRYV(prompt.text(std::string(role_name(turn.role)) + "\n" + std::string(turn.text())));
         if (turn.open) return prompt.take();
         prompt.control("<|im_end|>");
         OSTAL_TRYV(prompt.text("\n"));
@@ -198,8 +279,9 @@ Result<std::vector<TokenId>> render_chat(Format format, const Tokenizer& tokeniz
         return fail(Code::kUnsupported, "the instruct format chatml has no place for tools");
     }
     OSTAL_TRY(const Conversation conversation, make_conversation(shape, request, default_system));
+    OSTAL_TRY(std::string effort, reasoning_effort(shape, tokenizer, request.reasoning_effort));
     if (format == Format::kChatMl) return render_chatml(tokenizer, conversation);
-    return MistralRenderer(shape, tokenizer, conversation).render();
+    return MistralRenderer(shape, tokenizer, conversation, std::move(effort)).render();
 }
 
 Result<std::vector<TokenId>> render_fim(Format format, const Tokenizer& tokenizer, std::string_view prompt,

@@ -24,8 +24,7 @@ std::string_view format_name(Format format);  // "v1" … "v15-tekken", "chatml"
 Result<Format> parse_format(std::string_view name);
 // Whether tools given with a request reach the prompt.
 bool format_has_tools(Format format);
-// That this build renders `format` (else kUnsupported, by name) and that the vocabulary has its control
-// tokens (else kInvalidArgument).
+// That the vocabulary has the control tokens of `format` (else kInvalidArgument, by name).
 Status check_format(Format format, const Tokenizer& tokenizer);
 
 enum class Role { kSystem, kUser, kAssistant, kTool };
@@ -35,6 +34,7 @@ struct ContentPart {
     enum class Kind { kText, kThinking };
     Kind kind = Kind::kText;
     std::string text;
+    bool closed = true;  // thinking: false where the answer continues it
 };
 
 struct ToolCall {
@@ -69,6 +69,7 @@ struct ChatRequest {
 // the OpenAI and the Mistral shape; other members are the caller's. Accepted: content as string, null or list
 // of text parts; "developer" for "system"; null in place of any optional member; tools null or []; arguments
 // as text or object.
+// A refusal that an assistant message carries counts as its text.
 // kUnprocessable names the member ("messages.2.role: …"); kUnsupported for parts and tools that this build
 // does not take (images, audio, URLs, tools other than functions).
 Result<ChatRequest> parse_chat_request(const json::Value& request);
@@ -80,8 +81,8 @@ std::string map_tool_call_id(std::string_view id);
 // The prompt, from bos (which ChatML does not have) to the place where the answer begins. `default_system` is
 // used when the conversation does not begin with a system message. kInvalidArgument: a conversation the
 // format does not allow (order of roles, last message, results that do not match calls, a tool schema that is
-// none). kUnprocessable: a name that is refused. kUnsupported: the format or something in the request that
-// the format has no place for.
+// none). kUnprocessable: a name that is refused. kUnsupported: something in the request that the format has
+// no place for.
 Result<std::vector<TokenId>> render_chat(Format format, const Tokenizer& tokenizer,
                                          const ChatRequest& request, std::string_view default_system = {});
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 
 #include "engine/tokenizer/json_schema.h"
 
@@ -16,16 +17,25 @@ tl::unexpected<Error> unsupported(const InstructFormat& format, std::string_view
                 "the instruct format " + std::string(format.name) + " has no place for " + std::string(what));
 }
 
-void append_joined(std::string& out, std::string_view text) {
-    if (text.empty()) return;
-    if (!out.empty()) out += kJoin;
-    out += text;
-}
-
-std::string text_of(const ChatMessage& message) {
-    std::string out;
-    for (const ContentPart& part : message.content) append_joined(out, part.text);
-    return out;
+// Adds a message's parts to those of messages before it: texts of one message are joined as the format says,
+// texts of two messages by an empty line.
+void add_content(const InstructFormat& format, std::vector<ContentPart>& out, const ChatMessage& message) {
+    const auto ends_in_text = [&] { return !out.empty() && out.back().kind == ContentPart::Kind::kText; };
+    bool new_message = ends_in_text();
+    for (const ContentPart& part : message.content) {
+        if (part.kind == ContentPart::Kind::kThinking) {
+            out.push_back(part);
+            continue;
+        }
+        if (part.text.empty()) continue;
+        if (ends_in_text()) {
+            out.back().text += new_message ? kJoin : format.joins_parts;
+            out.back().text += part.text;
+        } else {
+            out.push_back(part);
+        }
+        new_message = false;
+    }
 }
 
 std::string at(std::size_t index) { return "messages." + std::to_string(index) + ": "; }
@@ -88,10 +98,44 @@ Status check_results_match_calls(const std::vector<ChatMessage>& messages) {
     return {};
 }
 
+// Results name the calls before them, each once, and calls of one message have different ids.
+Status check_result_ids(const std::vector<ChatMessage>& messages) {
+    std::set<std::string_view> calls;
+    std::set<std::string_view> results;
+    for (std::size_t i = 0; i < messages.size(); ++i) {
+        const ChatMessage& message = messages[i];
+        if (message.role == Role::kTool) {
+            if (!calls.contains(message.tool_call_id)) {
+                return refuse(at(i) + "its tool_call_id is that of no call before it");
+            }
+            if (!results.insert(message.tool_call_id).second) {
+                return refuse(at(i) + "a second result with this tool_call_id");
+            }
+        }
+        if (message.role != Role::kAssistant) continue;
+        calls.clear();
+        results.clear();
+        for (const ToolCall& call : message.tool_calls) {
+            if (!calls.insert(call.id).second) return refuse(at(i) + "two tool calls with one id");
+        }
+    }
+    return {};
+}
+
+bool has_thinking(const ChatMessage& message) {
+    return std::any_of(message.content.begin(), message.content.end(),
+                       [](const ContentPart& part) { return part.kind == ContentPart::Kind::kThinking; });
+}
+
 Status check_message(const InstructFormat& format, const ChatMessage& message, bool is_last,
                      std::size_t index) {
-    for (const ContentPart& part : message.content) {
-        if (part.kind == ContentPart::Kind::kThinking) return unsupported(format, "thinking parts");
+    if (has_thinking(message)) {
+        const bool taken = (message.role == Role::kAssistant && format.thinks_in_answers) ||
+                           (message.role == Role::kSystem && format.thinks_in_system);
+        if (!taken) {
+            return unsupported(format,
+                               "thinking parts in " + std::string(role_name(message.role)) + " messages");
+        }
     }
     const bool tools = !message.tool_calls.empty() || message.role == Role::kTool;
     if (tools && format.calls == CallLayout::kNone)
@@ -131,11 +175,8 @@ Status check_request(const InstructFormat& format, const ChatRequest& request) {
     for (std::size_t i = 0; i < request.messages.size(); ++i) {
         OSTAL_TRYV(check_message(format, request.messages[i], i + 1 == request.messages.size(), i));
     }
-    OSTAL_TRYV(check_tools(request.tools));
-    if (!request.reasoning_effort.empty() && request.reasoning_effort != "none") {
-        return unsupported(format, "a reasoning effort");
-    }
-    return {};
+    if (format.matches_call_ids) OSTAL_TRYV(check_result_ids(request.messages));
+    return check_tools(request.tools);
 }
 
 // ---- normalisation ----
@@ -153,8 +194,8 @@ Turn turn_of(const ChatMessage& message) {
     return turn;
 }
 
-void add_message(Turn& turn, const ChatMessage& message) {
-    append_joined(turn.text, text_of(message));
+void add_message(const InstructFormat& format, Turn& turn, const ChatMessage& message) {
+    add_content(format, turn.content, message);
     for (ToolCall call : message.tool_calls) {
         if (!call.id.empty()) call.id = map_tool_call_id(call.id);
         turn.calls.push_back(std::move(call));
@@ -165,12 +206,31 @@ void add_message(Turn& turn, const ChatMessage& message) {
 Status check_turns(const InstructFormat& format, const std::vector<Turn>& turns) {
     for (const Turn& turn : turns) {
         if (turn.role != Role::kAssistant) continue;
-        if (turn.text.empty() && turn.calls.empty()) return refuse("an assistant message has no content");
-        if (!format.text_with_calls && !turn.text.empty() && !turn.calls.empty()) {
+        if (turn.content.empty() && turn.calls.empty()) return refuse("an assistant message has no content");
+        if (!format.text_with_calls && !turn.content.empty() && !turn.calls.empty()) {
             return refuse("consecutive assistant messages with content and with tool calls cannot be merged");
         }
     }
     return {};
+}
+
+// Each run of results in the order of the calls that it answers.
+void sort_results(std::vector<Turn>& turns) {
+    std::vector<std::string_view> calls;
+    const auto place = [&](const Turn& result) {
+        return std::find(calls.begin(), calls.end(), result.tool_call_id) - calls.begin();
+    };
+    for (auto turn = turns.begin(); turn != turns.end();) {
+        if (turn->role != Role::kTool) {
+            for (const ToolCall& call : turn->calls) calls.push_back(call.id);
+            ++turn;
+            continue;
+        }
+        const auto end = std::find_if(turn, turns.end(), [](const Turn& t) { return t.role != Role::kTool; });
+        std::stable_sort(turn, end, [&](const Turn& a, const Turn& b) { return place(a) < place(b); });
+        calls.clear();
+        turn = end;
+    }
 }
 
 }  // namespace
@@ -219,18 +279,21 @@ Result<Conversation> make_conversation(const InstructFormat& format, const ChatR
             // An empty list of parts or text is left out; parts that are all empty are joined all the same.
             if (message.content.empty()) continue;
             if (has_system) out.system += kJoin;
-            out.system += text_of(message);
+            std::vector<ContentPart> text;
+            add_content(format, text, message);
+            if (!text.empty()) out.system += text.front().text;
             has_system = true;
             continue;
         }
         if (i == 0 || !merges(format, message.role, messages[i - 1].role))
             out.turns.push_back(turn_of(message));
-        add_message(out.turns.back(), message);
+        add_message(format, out.turns.back(), message);
     }
     if (!own_turns && (out.turns.empty() || out.turns.front().role != Role::kUser)) {
         out.turns.insert(out.turns.begin(), Turn{});
     }
     OSTAL_TRYV(check_turns(format, out.turns));
+    if (format.matches_call_ids) sort_results(out.turns);
     return out;
 }
 

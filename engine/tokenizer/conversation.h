@@ -13,11 +13,14 @@ namespace ostal::engine {
 
 struct Turn {
     Role role = Role::kUser;
-    std::string text;
-    std::vector<ToolCall> calls;  // ids mapped to nine letters and digits
+    std::vector<ContentPart> content;  // neighbouring texts joined, no text empty
+    std::vector<ToolCall> calls;       // ids mapped to nine letters and digits
     std::string tool_call_id;
     std::optional<std::string> name;
     bool open = false;  // the answer continues this turn
+
+    // The text of a turn without thinking parts.
+    std::string_view text() const { return content.empty() ? std::string_view() : content.front().text; }
 };
 
 struct Conversation {

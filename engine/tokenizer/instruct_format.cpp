@@ -7,51 +7,68 @@
 namespace ostal::engine {
 namespace {
 
-constexpr std::array<InstructFormat, 10> kFormats{{
-    {.format = Format::kV1,
-     .name = "v1",
-     .built = true,
-     .control_tokens = false,
-     .system = SystemPlace::kFirstUserText},
-    {.format = Format::kV2,
-     .name = "v2",
-     .built = true,
-     .system = SystemPlace::kLastUserText,
-     .calls = CallLayout::kList,
-     .results = ResultLayout::kList,
-     .drops_past_calls = true,
-     .strips_answers = true},
-    {.format = Format::kV3,
-     .name = "v3",
-     .built = true,
-     .system = SystemPlace::kLastUserText,
-     .calls = CallLayout::kListWithId,
-     .results = ResultLayout::kObject,
-     .needs_call_ids = true,
-     .strips_answers = true},
-    {.format = Format::kV3Tekken, .name = "v3-tekken"},
-    {.format = Format::kV7,
-     .name = "v7",
-     .built = true,
-     .system = SystemPlace::kOwnTurn,
-     .calls = CallLayout::kListWithId,
-     .results = ResultLayout::kIdAndText,
-     .text_with_calls = true,
-     .needs_call_ids = true,
-     .strips_answers = true},
-    {.format = Format::kV7Tekken, .name = "v7-tekken"},
-    {.format = Format::kV11Tekken, .name = "v11-tekken"},
-    {.format = Format::kV13Tekken, .name = "v13-tekken"},
-    {.format = Format::kV15Tekken, .name = "v15-tekken"},
-    {.format = Format::kChatMl, .name = "chatml", .built = true, .merges_neighbours = false},
-}};
+constexpr InstructFormat kV1{
+    .format = Format::kV1, .name = "v1", .control_tokens = false, .system = SystemPlace::kFirstUserText};
+constexpr InstructFormat kV2{.format = Format::kV2,
+                             .name = "v2",
+                             .system = SystemPlace::kLastUserText,
+                             .tools = ToolsPlace::kLastUserTurn,
+                             .calls = CallLayout::kList,
+                             .results = ResultLayout::kList,
+                             .drops_past_calls = true,
+                             .strips_answers = true};
+constexpr InstructFormat kV3{.format = Format::kV3,
+                             .name = "v3",
+                             .system = SystemPlace::kLastUserText,
+                             .tools = ToolsPlace::kLastUserTurn,
+                             .calls = CallLayout::kListWithId,
+                             .results = ResultLayout::kObject,
+                             .needs_call_ids = true,
+                             .strips_answers = true};
+constexpr InstructFormat kV7{.format = Format::kV7,
+                             .name = "v7",
+                             .tools = ToolsPlace::kLastUserTurn,
+                             .calls = CallLayout::kListWithId,
+                             .results = ResultLayout::kIdAndText,
+                             .text_with_calls = true,
+                             .needs_call_ids = true,
+                             .strips_answers = true};
 
-// In the order in which formats came to need them.
-constexpr std::array<std::string_view, 10> kControls{
-    "[INST]",         "[/INST]",         "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_CALLS]",
-    "[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[SYSTEM_PROMPT]",   "[/SYSTEM_PROMPT]",   "[TOOL_CONTENT]"};
-constexpr std::size_t kControlsToV3 = 7;
-constexpr std::array<std::string_view, 2> kChatMlControls{"<|im_start|>", "<|im_end|>"};
+// The same layout over another kind of vocabulary.
+constexpr InstructFormat renamed(InstructFormat base, Format format, std::string_view name) {
+    base.format = format;
+    base.name = name;
+    return base;
+}
+constexpr InstructFormat v11() {
+    InstructFormat out = renamed(kV7, Format::kV11Tekken, "v11-tekken");
+    out.calls = CallLayout::kNameIdArguments;
+    out.matches_call_ids = true;
+    return out;
+}
+constexpr InstructFormat v13() {
+    InstructFormat out = renamed(v11(), Format::kV13Tekken, "v13-tekken");
+    out.tools = ToolsPlace::kFirstUserTurn;
+    out.calls = CallLayout::kNameArguments;
+    out.results = ResultLayout::kText;
+    out.thinks_in_answers = true;
+    out.thinks_in_system = true;
+    return out;
+}
+constexpr InstructFormat v15() {
+    InstructFormat out = renamed(v13(), Format::kV15Tekken, "v15-tekken");
+    out.thinks_in_system = false;
+    out.has_settings = true;
+    out.joins_parts = "";
+    return out;
+}
+
+constexpr std::array<InstructFormat, 10> kFormats{
+    kV1,   kV2,
+    kV3,   renamed(kV3, Format::kV3Tekken, "v3-tekken"),
+    kV7,   renamed(kV7, Format::kV7Tekken, "v7-tekken"),
+    v11(), v13(),
+    v15(), InstructFormat{.format = Format::kChatMl, .name = "chatml", .merges_neighbours = false}};
 
 }  // namespace
 
@@ -62,12 +79,20 @@ const InstructFormat& instruct_format(Format format) {
     CHECK_UNREACHABLE("a format that is not in the table");
 }
 
-std::span<const std::string_view> control_names(Format format) {
-    if (format == Format::kChatMl) return kChatMlControls;
+std::vector<std::string_view> control_names(Format format) {
+    if (format == Format::kChatMl) return {"<|im_start|>", "<|im_end|>"};
     const InstructFormat& shape = instruct_format(format);
     if (!shape.control_tokens) return {};
-    const std::span<const std::string_view> all(kControls);
-    return shape.system == SystemPlace::kOwnTurn ? all : all.first(kControlsToV3);
+    std::vector<std::string_view> names{
+        "[INST]",       "[/INST]",        "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]",
+        "[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]"};
+    const auto add = [&](std::initializer_list<std::string_view> more) { names.insert(names.end(), more); };
+    if (shape.system == SystemPlace::kOwnTurn) add({"[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"});
+    if (shape.results == ResultLayout::kIdAndText) add({"[TOOL_CONTENT]"});
+    if (shape.calls == CallLayout::kNameIdArguments) add({"[CALL_ID]", "[ARGS]"});
+    if (shape.calls == CallLayout::kNameArguments) add({"[ARGS]"});
+    if (shape.has_settings) add({"[MODEL_SETTINGS]", "[/MODEL_SETTINGS]"});
+    return names;  // [THINK] is no part of every vocabulary of v13: a prompt that needs it asks for it
 }
 
 std::string_view format_name(Format format) { return instruct_format(format).name; }
@@ -83,10 +108,6 @@ bool format_has_tools(Format format) { return instruct_format(format).calls != C
 
 Status check_format(Format format, const Tokenizer& tokenizer) {
     const InstructFormat& shape = instruct_format(format);
-    if (!shape.built) {
-        return fail(Code::kUnsupported,
-                    "the instruct format " + std::string(shape.name) + " is not supported");
-    }
     for (const std::string_view name : control_names(format)) {
         if (!tokenizer.control(name)) {
             return fail(Code::kInvalidArgument, "the instruct format " + std::string(shape.name) +
