@@ -20,7 +20,8 @@ namespace ostal::engine {
 enum class Format { kV1, kV2, kV3, kV3Tekken, kV7, kV7Tekken, kV11Tekken, kV13Tekken, kV15Tekken, kChatMl };
 
 std::string_view format_name(Format format);  // "v1" … "v15-tekken", "chatml"
-// kInvalidArgument for a name that is none of them.
+std::string format_names();  // all of them, "v1, v2, …", for messages
+// kInvalidArgument for a name that is none of them; names them.
 Result<Format> parse_format(std::string_view name);
 // Whether tools given with a request reach the prompt.
 bool format_has_tools(Format format);

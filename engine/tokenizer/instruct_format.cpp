@@ -97,11 +97,20 @@ std::vector<std::string_view> control_names(Format format) {
 
 std::string_view format_name(Format format) { return instruct_format(format).name; }
 
+std::string format_names() {
+    std::string names;
+    for (const InstructFormat& format : kFormats) {
+        names += (names.empty() ? "" : ", ") + std::string(format.name);
+    }
+    return names;
+}
+
 Result<Format> parse_format(std::string_view name) {
     for (const InstructFormat& found : kFormats) {
         if (found.name == name) return found.format;
     }
-    return fail(Code::kInvalidArgument, "\"" + std::string(name.substr(0, 64)) + "\" is no instruct format");
+    return fail(Code::kInvalidArgument, "\"" + std::string(name.substr(0, 64)) +
+                                            "\" is no instruct format: name one of " + format_names());
 }
 
 bool format_has_tools(Format format) { return instruct_format(format).calls != CallLayout::kNone; }

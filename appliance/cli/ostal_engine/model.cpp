@@ -78,8 +78,8 @@ Result<ChatFormat> chat_format(const Arguments& arguments, const std::optional<K
     if (!name && !known) {
         return fail(
             Code::kUsage,
-            "--format is missing, and the model carries no chat template that is known: name one of v1, v2, "
-            "v3, v7, chatml");
+            "--format is missing, and the model carries no chat template that is known: name one of " +
+                engine::format_names());
     }
     ChatFormat out{engine::Format::kV1, {}};
     if (name) {
@@ -119,11 +119,13 @@ json::Array ids_value(const std::vector<engine::TokenId>& ids) {
 
 Option model_option() { return {"--model", "PATH", "model folder or .gguf file"}; }
 Option tokenizer_option() {
-    return {"--tokenizer", "FILE", "instead of --model: tokenizer.model, tokenizer.json, or a .gguf file"};
+    return {"--tokenizer", "FILE",
+            "instead of --model: tokenizer.model, tekken.json, tokenizer.json, or a .gguf file"};
 }
 Option format_option() {
-    return {"--format", "NAME",
-            "instruct format: v1, v2, v3, v7, chatml (may be left out where the model's template is known)"};
+    static const std::string kHelp = "instruct format: " + engine::format_names() +
+                                     " (may be left out where the model's template is known)";
+    return {"--format", "NAME", kHelp};
 }
 Option threads_option() { return {"--threads", "N", "CPU threads; default: the physical cores"}; }
 Option isa_option() {

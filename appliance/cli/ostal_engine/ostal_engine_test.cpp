@@ -96,6 +96,7 @@ TEST_F(EngineTool, UsageErrorsAreExitCode2) {
         {"template", "--model", folder(), "--format", "v3"},
         {"template", "--model", folder(), "--chat"},
         {"template", "--model", folder(), "--chat", "--format", "v99"},
+        {"template", "--model", folder(), "--chat", "--fim", "--format", "v3"},
         {"logits", "--model", folder(), "--top", "3"},
         {"logits", "--model", folder(), "--ids", "", "--top", "3"},
         {"logits", "--model", folder(), "--ids", "1,,2"},
@@ -230,6 +231,23 @@ TEST_F(EngineTool, RendersChats) {
         EXPECT_FALSE(outcome.err.empty());
     }
     EXPECT_EQ(call({"template", "--model", folder(), "--format", "chatml", "--chat"}, request).code, 1);
+}
+
+TEST_F(EngineTool, RendersFillInTheMiddle) {
+    const std::vector<std::string> words{"template", "--model", folder(), "--format", "v3", "--fim"};
+    const Outcome both = call(words, R"({"prompt": "the ", "suffix": "cat"})");
+    ASSERT_EQ(both.code, 0) << both.err;
+    EXPECT_EQ(ids_of(both.out).front(), 1);
+    const Outcome alone = call(words, R"({"prompt": "the "})");
+    ASSERT_EQ(alone.code, 0) << alone.err;
+    EXPECT_EQ(call(words, R"({"prompt": "the ", "suffix": null})").out, alone.out);
+    EXPECT_LT(ids_of(alone.out).size(), ids_of(both.out).size());
+    for (const char* refused :
+         {"[]", R"({"suffix": "x"})", R"({"prompt": 1})", R"({"prompt": "", "suffix": 2})"}) {
+        EXPECT_EQ(call(words, refused).code, 1) << refused;
+    }
+    EXPECT_EQ(call({"template", "--model", folder(), "--format", "v1", "--fim"}, R"({"prompt": "a"})").code,
+              1);
 }
 
 // [position][k] -> (id, log-probability)

@@ -61,28 +61,57 @@ Status run_detokenize(const Arguments& arguments, const Terminal& terminal) {
 }
 
 Command template_command() {
-    return {
-        "template",
-        "a chat request to token ids",
-        "--model PATH | --tokenizer FILE [--format NAME] --chat  < REQUEST",
-        "Input: a JSON object {\"messages\": [...], \"tools\": [...]} as /v1/chat/completions takes it. "
-        "Output: a\n"
-        "JSON array of the prompt's ids on one line. A template in a model file is never executed: where it "
-        "is a\n"
-        "known one, its format is taken. Exit codes: 0 ok, 1 refused (the reason is on stderr), 2 usage.",
-        {model_option(), tokenizer_option(), format_option(), {"--chat", "", "the input is a chat request"}}};
+    return {"template",
+            "a chat or fill-in-the-middle request to token ids",
+            "--model PATH | --tokenizer FILE [--format NAME] --chat|--fim  < REQUEST",
+            "Input: with --chat a JSON object {\"messages\": [...], \"tools\": [...]} as "
+            "/v1/chat/completions takes "
+            "it, with\n"
+            "--fim {\"prompt\": \"...\", \"suffix\": \"...\"} (no suffix or null: none). Output: a JSON "
+            "array of the "
+            "prompt's\n"
+            "ids on one line. A template in a model file is never executed: where it is a known one, its "
+            "format is\n"
+            "taken. Exit codes: 0 ok, 1 refused (the reason is on stderr), 2 usage.",
+            {model_option(),
+             tokenizer_option(),
+             format_option(),
+             {"--chat", "", "the input is a chat request"},
+             {"--fim", "", "the input is a fill-in-the-middle request"}}};
 }
 
+namespace {
+
+using Ids = std::vector<engine::TokenId>;
+
+Result<Ids> chat_ids(const ChatFormat& chat, const engine::Tokenizer& tokenizer, const json::Value& value) {
+    OSTAL_TRY(const engine::ChatRequest request, engine::parse_chat_request(value));
+    return engine::render_chat(chat.format, tokenizer, request, chat.default_system);
+}
+
+Result<Ids> fim_ids(const ChatFormat& chat, const engine::Tokenizer& tokenizer, const json::Value& value) {
+    const json::Value* prompt = value.find("prompt");
+    if (prompt == nullptr || !prompt->is_string()) {
+        return fail(Code::kUnprocessable, "prompt: expected a string");
+    }
+    const json::Value* suffix = value.find("suffix");
+    const bool absent = suffix == nullptr || suffix->is_null();
+    if (!absent && !suffix->is_string()) return fail(Code::kUnprocessable, "suffix: expected a string");
+    return engine::render_fim(chat.format, tokenizer, prompt->as_string(), absent ? "" : suffix->as_string());
+}
+
+}  // namespace
+
 Status run_template(const Arguments& arguments, const Terminal& terminal) {
-    if (!arguments.has("--chat")) return fail(Code::kUsage, "--chat is missing: the kind of request");
+    if (arguments.has("--chat") == arguments.has("--fim")) {
+        return fail(Code::kUsage, "name the kind of request by one of --chat and --fim");
+    }
     OSTAL_TRY(const Text text, open_text(arguments));
     OSTAL_TRY(const ChatFormat chat, chat_format(arguments, text.known));
     OSTAL_TRY(const std::string input, read_input(terminal));
     OSTAL_TRY(const json::Value value, json::parse(input));
-    OSTAL_TRY(const engine::ChatRequest request, engine::parse_chat_request(value));
-    OSTAL_TRYV(engine::check_format(chat.format, *text.tokenizer));
-    OSTAL_TRY(const auto ids,
-              engine::render_chat(chat.format, *text.tokenizer, request, chat.default_system));
+    OSTAL_TRY(const Ids ids, arguments.has("--chat") ? chat_ids(chat, *text.tokenizer, value)
+                                                     : fim_ids(chat, *text.tokenizer, value));
     terminal.out << json::to_string(ids_value(ids)) << "\n";
     return {};
 }
