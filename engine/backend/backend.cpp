@@ -123,7 +123,8 @@ void Backend::rope_and_cache_write(const View& q, const View& k, const View& v, 
 void Backend::attention_decode(const View& q, const Batch& batch, const KvLayer& cache, float scale,
                                std::int32_t window, const View& out) {
     check_attention(q, batch, cache, window, out);
-    if (batch.decode_sequences > 0) do_attention(q, batch, 0, batch.decode_sequences, cache, scale, window, out);
+    if (batch.decode_sequences > 0)
+        do_attention(q, batch, 0, batch.decode_sequences, cache, scale, window, out);
 }
 
 void Backend::attention_prefill(const View& q, const Batch& batch, const KvLayer& cache, float scale,

@@ -4,20 +4,22 @@
 #include <cmath>
 #include <optional>
 
+#include "engine/io/config_fields.h"
 #include "engine/io/gguf.h"
 #include "engine/io/model_config.h"
 #include "engine/io/model_limits.h"
+#include "engine/io/rope_config.h"
 #include "engine/io/source_cursor.h"
 
 namespace ostal::engine {
 namespace {
 
-tl::unexpected<Error> malformed(std::string message) {
-    return fail(Code::kInvalidArgument, std::move(message));
-}
-tl::unexpected<Error> unsupported(std::string message) {
-    return fail(Code::kUnsupported, std::move(message));
-}
+using config::malformed;
+using config::unsupported;
+
+constexpr config::FieldNames kNames{"llama.attention.head_count", "llama.attention.head_count_kv",
+                                    "llama.attention.key_length", "llama.expert_count",
+                                    "llama.expert_used_count"};
 
 Result<std::int32_t> read_size(const GgufFile& file, const std::string& key, std::int64_t most,
                                std::optional<std::int32_t> otherwise = std::nullopt) {
@@ -43,7 +45,7 @@ Result<double> read_number(const GgufFile& file, const std::string& key, double 
 }
 
 // Keys that read_config() looks at, or that describe without changing the computation.
-constexpr std::array<std::string_view, 17> kKnownKeys{
+constexpr std::array<std::string_view, 26> kKnownKeys{
     "llama.vocab_size",
     "llama.context_length",
     "llama.embedding_length",
@@ -59,7 +61,16 @@ constexpr std::array<std::string_view, 17> kKnownKeys{
     "llama.attention.sliding_window",
     "llama.expert_count",
     "llama.expert_used_count",
+    "llama.attention.sliding_window_pattern",
     "llama.rope.scaling.type",
+    "llama.rope.scaling.factor",
+    "llama.rope.scaling.original_context_length",
+    "llama.rope.scaling.finetuned",
+    "llama.rope.scaling.attn_factor",
+    "llama.rope.scaling.yarn_attn_factor",
+    "llama.rope.scaling.yarn_beta_fast",
+    "llama.rope.scaling.yarn_beta_slow",
+    "llama.rope.scale_linear",
     "llama.tensor_data_layout",
 };
 // Keys whose one value leaves the computation as it is.
@@ -68,8 +79,8 @@ struct Neutral {
     double value;
 };
 constexpr std::array<Neutral, 6> kNeutralKeys{{
-    {"llama.rope.scale_linear", 1.0},
-    {"llama.rope.scaling.factor", 1.0},
+    {"llama.rope.scaling.yarn_ext_factor", 1.0},
+    {"llama.rope.scaling.yarn_log_multiplier", 0.0},
     {"llama.expert_shared_count", 0.0},
     {"llama.expert_gating_func", 1.0},  // softmax
     {"llama.leading_dense_block_count", 0.0},
@@ -90,14 +101,6 @@ Status refuse_unsupported(const GgufFile& file) {
                                ", which is not supported; only " +
                                json::to_string(json::Value(neutral->value)) + " is");
         }
-    }
-    OSTAL_TRY(const auto scaling, file.text("llama.rope.scaling.type"));
-    if (scaling && *scaling != "none")
-        return unsupported("llama.rope.scaling.type is " + shown(*scaling) +
-                           ", which is not supported; only \"none\" is");
-    if (file.find_tensor("rope_freqs.weight") != nullptr) {
-        return unsupported(
-            "the file scales RoPE frequencies (tensor rope_freqs.weight), which is not supported");
     }
     return {};
 }
@@ -124,6 +127,37 @@ Result<TokenId> read_id(const GgufFile& file, const std::string& key, std::int32
                          std::to_string(vocab));
     }
     return static_cast<TokenId>(*id);
+}
+
+// llama.attention.sliding_window (0: none), in every layer, or in those that sliding_window_pattern says:
+// true for each that slides, or a number n, the last of every n layers seeing all.
+Status read_windows(const GgufFile& file, ModelConfig& out) {
+    const std::string key = "llama.attention.sliding_window";
+    const std::string pattern_key = key + "_pattern";
+    OSTAL_TRY(const auto given, file.integer(key));
+    if (!given || *given == 0) return {};
+    OSTAL_TRY(const std::int32_t window, read_size(file, key, kMaxContext));
+    const auto layers = static_cast<std::size_t>(out.layers);
+    std::vector<std::int32_t> windows(layers, window);
+    const GgufValue* pattern = file.find(pattern_key);
+    if (pattern == nullptr) {
+        config::set_windows(out, std::move(windows));
+        return {};
+    }
+    if (const auto* slides = std::get_if<std::vector<bool>>(pattern)) {
+        if (slides->size() != layers) {
+            return malformed(pattern_key + " has " + std::to_string(slides->size()) + " values, expected " +
+                             std::to_string(layers) + " (llama.block_count)");
+        }
+        for (std::size_t i = 0; i < layers; ++i) windows[i] = (*slides)[i] ? window : 0;
+    } else {
+        OSTAL_TRY(const std::int32_t every, read_size(file, pattern_key, kMaxLayers));
+        for (std::size_t i = 0; i < layers; ++i) {
+            if ((i + 1) % static_cast<std::size_t>(every) == 0) windows[i] = 0;
+        }
+    }
+    config::set_windows(out, std::move(windows));
+    return {};
 }
 
 Result<ModelConfig> read_config(const GgufFile& file) {
@@ -159,14 +193,8 @@ Result<ModelConfig> read_config(const GgufFile& file) {
         OSTAL_TRY(out.experts_per_token, read_size(file, "llama.expert_used_count", kMaxExperts));
     }
     out.architecture = out.experts > 0 ? "mixtral" : "llama";
-    OSTAL_TRY(const auto window, file.integer("llama.attention.sliding_window"));
-    if (window && *window > 0 && *window < out.context) {
-        return unsupported("llama.attention.sliding_window is " + std::to_string(*window) +
-                           ", below the context of " + std::to_string(out.context) +
-                           " tokens, and attention over a window is not supported");
-    }
-    OSTAL_TRY(out.rope_theta,
-              read_number(file, "llama.rope.freq_base", kLeastRopeTheta, kMaxRopeTheta, 10000.0));
+    OSTAL_TRYV(config::read_gguf_rope(file, out));
+    OSTAL_TRYV(read_windows(file, out));
     OSTAL_TRY(const double eps, read_number(file, "llama.attention.layer_norm_rms_epsilon", kLeastNormEps,
                                             kMaxNormEps, std::nullopt));
     out.norm_eps = static_cast<float>(eps);
@@ -176,18 +204,7 @@ Result<ModelConfig> read_config(const GgufFile& file) {
         OSTAL_TRY(const TokenId id, read_id(file, key, out.vocab));
         if (id >= 0 && std::find(out.eos.begin(), out.eos.end(), id) == out.eos.end()) out.eos.push_back(id);
     }
-    if (out.heads % out.kv_heads != 0) {
-        return malformed("llama.attention.head_count is " + std::to_string(out.heads) +
-                         ", expected a multiple of llama.attention.head_count_kv (" +
-                         std::to_string(out.kv_heads) + ")");
-    }
-    if (out.head_dim % 2 != 0)
-        return malformed("llama.attention.key_length is " + std::to_string(out.head_dim) +
-                         ", expected an even number");
-    if (out.experts_per_token > out.experts) {
-        return malformed("llama.expert_used_count is " + std::to_string(out.experts_per_token) +
-                         ", expected at most llama.expert_count (" + std::to_string(out.experts) + ")");
-    }
+    OSTAL_TRYV(config::check_consistent(out, kNames));
     return out;
 }
 

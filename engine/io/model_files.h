@@ -7,8 +7,10 @@
 //   dense: model.layers.N.mlp.{gate,up,down}_proj.weight [F, D] [F, D] [D, F]
 //   experts: model.layers.N.block_sparse_moe.gate.weight [E, D]
 //            model.layers.N.block_sparse_moe.experts.E.{w1,w3,w2}.weight [F, D] [F, D] [D, F]
-// Rows of q and k come in the order of half-rotation RoPE (rotate_half): GGUF's `llama` files store them
-// for interleaved pairs, and reading puts whole rows back, which also holds for quantised rows.
+//   rope_freqs.weight [Dh / 2], divisors of RoPE's frequencies, where a GGUF file has them
+// Rows of q and k come in the order of half-rotation RoPE (rotate_half): Mistral's own folders and GGUF's
+// `llama` files store them for interleaved pairs, and reading puts whole rows back, which also holds for
+// quantised rows.
 #pragma once
 
 #include <cstdint>
@@ -46,16 +48,22 @@ struct TensorInfo {
 // Largest piece read_pieces() hands out (whole rows; for q and k of a GGUF whole heads, which may be more).
 inline constexpr std::uint64_t kPieceBytes = 4ULL << 20U;
 
+enum class Layout : std::uint8_t { kHuggingFace, kMistral, kGguf };
+std::string_view layout_name(Layout layout);  // "Hugging Face folder", "Mistral folder", "GGUF file"
+
 class ModelFiles {
 public:
     // Reads config and headers, no weights. The source holds config.json with model.safetensors or with
-    // model.safetensors.index.json and its shards, or one .gguf file. Afterwards tensors() is exactly what
-    // the config asks for, in a fixed order, with the shapes it asks for.
-    // kInvalidArgument: malformed, a missing tensor (named), a shape against the config (both shapes named);
-    // kUnsupported: a setting, a type, or a tensor this build does not know (named), or a file that is
-    // a pickle, zip, ELF, llamafile, ... by its first bytes (named), whatever its name says.
+    // model.safetensors.index.json and its shards; or params.json with consolidated.safetensors or with
+    // shards (consolidated-0000x-of-0000y.safetensors, consolidated.0x.safetensors) that an index names or
+    // that are all there by their numbers; or one .gguf file. Afterwards tensors() is exactly what the config
+    // asks for, in a fixed order, with the shapes it asks for. kInvalidArgument: malformed, a missing tensor
+    // (named), a shape against the config (both shapes named); kUnsupported: a setting, a type, or a tensor
+    // this build does not know (named), or a file that is a pickle, zip, ELF, llamafile, ... by its first
+    // bytes (named), whatever its name says.
     static Result<ModelFiles> open(const WeightSource& source);
 
+    Layout layout() const { return layout_; }
     const ModelConfig& config() const { return config_; }
     const std::vector<TensorInfo>& tensors() const { return tensors_; }
     const TensorInfo* find(std::string_view name) const;
@@ -66,6 +74,7 @@ public:
     std::string weight_types() const;  // e.g. "bf16" or "q4_1+q8_0+f32", most bytes first
 
 private:
+    Layout layout_ = Layout::kHuggingFace;
     ModelConfig config_;
     std::vector<TensorInfo> tensors_;
     std::unordered_map<std::string, std::size_t> at_;

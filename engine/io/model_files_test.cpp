@@ -61,8 +61,12 @@ TEST(ModelFiles, EveryLayoutGivesTheSameTensors) {
             const TinyModel model(spec_of(architecture, dtype));
             expect_same(model.folder(), model);
             expect_same(model.folder(3), model);
+            expect_same(model.mistral(), model);
+            expect_same(model.mistral(3, true), model);
+            expect_same(model.mistral(4, false), model);
             expect_same(model.gguf(DType::kF32), model);
             if (dtype != DType::kF32) expect_same(model.gguf(dtype), model);
+            expect_same(model.gguf(DType::kF32, false), model);  // each expert on its own
         }
         const TinyModel model(spec_of(architecture));
         for (const DType dtype : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1}) {
@@ -91,6 +95,63 @@ TEST(ModelFiles, TiedEmbeddingsAndHeadsOfTheirOwnSize) {
     EXPECT_TRUE(files->config().tied_embeddings);
     EXPECT_EQ(files->find("lm_head.weight"), nullptr);
     EXPECT_EQ(files->config().head_dim, 32);
+}
+
+// Shards that no index names count by their names.
+TEST(ModelFiles, ShardsOfAMistralFolder) {
+    const TinyModel model(spec_of("mixtral"));
+    const std::string first = "consolidated-00001-of-00003.safetensors";
+    const std::string second = "consolidated-00002-of-00003.safetensors";
+    const std::string third = "consolidated-00003-of-00003.safetensors";
+    const MemorySource sound = model.mistral(3, false);
+    MemorySource dotted = sound;
+    for (const auto& [from, to] : {std::pair{first, "consolidated.00.safetensors"},
+                                   {second, "consolidated.01.safetensors"},
+                                   {third, "consolidated.02.safetensors"}}) {
+        dotted.set(to, dotted.content(from));
+        dotted.erase(from);
+    }
+    expect_same(dotted, model);
+    for (const char* name : {"consolidated.00.safetensors", "consolidated.01.safetensors"}) {
+        MemorySource gap = dotted;
+        gap.erase(name);
+        expect_refused(gap, Code::kNotFound, name);
+    }
+    for (const std::string& name : {first, second, third}) {
+        MemorySource gap = sound;
+        gap.erase(name);
+        expect_refused(gap, Code::kNotFound, name);
+    }
+    MemorySource twice = sound;
+    twice.set(second, twice.content(first));
+    expect_refused(twice, Code::kInvalidArgument, "lies in " + first + " and in " + second);
+    MemorySource odd = sound;
+    odd.set("consolidated-vision.safetensors", odd.content(first));
+    expect_refused(odd, Code::kInvalidArgument, "consolidated-");
+    MemorySource both = sound;
+    both.set("consolidated.safetensors", model.mistral().content("consolidated.safetensors"));
+    expect_refused(both, Code::kInvalidArgument, "keep one");
+    MemorySource unnamed = model.mistral(3, true);
+    unnamed.set("consolidated-00004-of-00004.safetensors",
+                model.mistral().content("consolidated.safetensors"));
+    expect_refused(unnamed, Code::kInvalidArgument, "does not name");
+    MemorySource silent = sound;
+    silent.erase("params.json");
+    expect_refused(silent, Code::kNotFound, "params.json");
+    const auto files = ModelFiles::open(sound);
+    ASSERT_TRUE(files);
+    EXPECT_EQ(files->layout(), Layout::kMistral);
+}
+
+TEST(ModelFiles, ExpertsOfAGgufFileLieInOneWay) {
+    const TinyModel model(spec_of("mixtral"));
+    MemorySource source = model.gguf(DType::kF32, false);
+    Bytes& content = source.content("model.gguf");
+    const std::string name = "blk.0.ffn_up.1.weight";
+    const auto at = std::search(content.begin(), content.end(), name.begin(), name.end());
+    ASSERT_NE(at, content.end());
+    *(at + 13) = '9';  // blk.0.ffn_up.9.weight
+    expect_refused(source, Code::kInvalidArgument, "tensor blk.0.ffn_up_exps.weight is missing");
 }
 
 TEST(ModelFiles, SaysWhatItHolds) {
@@ -307,7 +368,7 @@ TEST(ModelFiles, RefusesWhatIsNoModel) {
     both.set("model.gguf", model.gguf(DType::kF32).content("model.gguf"));
     expect_refused(both, Code::kInvalidArgument, "keep one");
     MemorySource mistral({{"params.json", Bytes{'{', '}'}}, {"consolidated.safetensors", Bytes(16)}});
-    expect_refused(mistral, Code::kUnsupported, "Mistral's own layout");
+    expect_refused(mistral, Code::kInvalidArgument, "n_layers is missing");
     MemorySource bare = model.folder();
     bare.erase("config.json");
     expect_refused(bare, Code::kNotFound, "config.json");

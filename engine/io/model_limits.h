@@ -15,7 +15,8 @@ inline constexpr std::int64_t kMaxVocab = 1 << 21;
 inline constexpr std::int64_t kMaxContext = 1 << 24;
 inline constexpr double kLeastRopeTheta = 1.0;
 inline constexpr double kMaxRopeTheta = 1e12;
-inline constexpr double kLeastNormEps = 1e-12;  // well above the least float
+inline constexpr double kMaxRopeFactor = 65536.0;  // of a RoPE scaling
+inline constexpr double kLeastNormEps = 1e-12;     // well above the least float
 inline constexpr double kMaxNormEps = 1.0;
 
 }  // namespace ostal::engine

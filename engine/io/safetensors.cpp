@@ -1,6 +1,7 @@
 #include "engine/io/safetensors.h"
 
 #include <algorithm>
+#include <charconv>
 #include <map>
 #include <optional>
 #include <unordered_map>
@@ -13,6 +14,7 @@ namespace {
 
 constexpr std::size_t kMaxRank = 8;
 constexpr std::size_t kMaxNameBytes = 256;
+constexpr std::int32_t kMaxShards = 1000;
 
 tl::unexpected<Error> malformed(std::string message) {
     return fail(Code::kInvalidArgument, std::move(message));
@@ -195,6 +197,44 @@ Result<std::unordered_map<std::string, std::string>> read_index(const WeightSour
     return file_of;
 }
 
+// The names of all shards that the name of one promises: "-0000x-of-0000y" counts from 1 to y, ".0x" from 0
+// to the last that is here.
+std::vector<std::string> numbered_names(const std::vector<std::string>& shards) {
+    const std::string& last = shards.back();
+    const std::string stem = last.substr(0, last.size() - std::string_view(".safetensors").size());
+    const auto number = [](std::string_view digits) -> std::optional<std::int32_t> {
+        std::int32_t value = 0;
+        const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+        if (error != std::errc() || end != digits.data() + digits.size() || value > kMaxShards)
+            return std::nullopt;
+        return value;
+    };
+    const auto padded = [](std::int32_t value, std::size_t width) {
+        const std::string digits = std::to_string(value);
+        return std::string(width - std::min(width, digits.size()), '0') + digits;
+    };
+    std::vector<std::string> names;
+    const std::size_t of = stem.rfind("-of-");
+    if (of != std::string::npos) {
+        const std::string_view total_digits = std::string_view(stem).substr(of + 4);
+        const auto total = number(total_digits);
+        const std::size_t dash = stem.rfind('-', of - 1);
+        if (!total || of == 0 || dash == std::string::npos) return names;
+        for (std::int32_t i = 1; i <= *total; ++i) {
+            names.push_back(stem.substr(0, dash + 1) + padded(i, of - dash - 1) + stem.substr(of) +
+                            ".safetensors");
+        }
+        return names;
+    }
+    const std::size_t dot = stem.rfind('.');
+    const auto highest =
+        dot == std::string::npos ? std::nullopt : number(std::string_view(stem).substr(dot + 1));
+    if (!highest) return names;
+    for (std::int32_t i = 0; i <= *highest; ++i)
+        names.push_back(stem.substr(0, dot + 1) + padded(i, stem.size() - dot - 1) + ".safetensors");
+    return names;
+}
+
 }  // namespace
 
 Result<std::vector<SafetensorsEntry>> read_safetensors_header(const WeightSource& source,
@@ -208,13 +248,14 @@ Result<std::vector<SafetensorsEntry>> read_sharded_safetensors(const WeightSourc
                                                                std::string_view index_file) {
     auto file_of = read_index(source, index_file);
     if (!file_of) return fail(std::move(file_of).error().with("while reading " + std::string(index_file)));
+    const std::string_view stem = index_file.substr(0, index_file.find('.'));
     std::map<std::string, std::string> shards;  // file, and one tensor of it for messages
     for (const auto& [name, file] : *file_of) {
         auto& example = shards[file];
         if (example.empty() || name < example) example = name;
     }
     for (const SourceFile& file : source.files()) {
-        const bool is_weights = file.name.ends_with(".safetensors") && file.name.starts_with("model");
+        const bool is_weights = file.name.ends_with(".safetensors") && file.name.starts_with(stem);
         if (!is_weights || shards.contains(file.name)) continue;
         // A shard that writers left without a tensor is harmless; tensors that the index does not name are
         // not.
@@ -248,6 +289,34 @@ Result<std::vector<SafetensorsEntry>> read_sharded_safetensors(const WeightSourc
         const auto lost = std::min_element(file_of->begin(), file_of->end());
         return malformed("tensor " + lost->first + " is in " + std::string(index_file) + " but not in " +
                          lost->second);
+    }
+    return all;
+}
+
+Result<std::vector<SafetensorsEntry>> read_numbered_safetensors(const WeightSource& source,
+                                                                std::vector<std::string> shards) {
+    std::sort(shards.begin(), shards.end());
+    const std::vector<std::string> expected = numbered_names(shards);
+    for (const std::string& name : shards) {
+        if (std::find(expected.begin(), expected.end(), name) != expected.end()) continue;
+        return malformed("the file " + name + " is not numbered like the other shards (" + shards.back() +
+                         "), and no index names it");
+    }
+    for (const std::string& name : expected) {
+        if (source_file_size(source, name)) continue;
+        return fail(Code::kNotFound, "the file " + name + " is missing: " + shards.back() + " belongs to " +
+                                         std::to_string(expected.size()) + " shards");
+    }
+    std::vector<SafetensorsEntry> all;
+    std::unordered_map<std::string, std::string> file_of;
+    for (const std::string& name : expected) {
+        OSTAL_TRY(auto entries, read_safetensors_header(source, name));
+        for (SafetensorsEntry& entry : entries) {
+            const auto [at, added] = file_of.emplace(entry.name, name);
+            if (!added)
+                return malformed("tensor " + entry.name + " lies in " + at->second + " and in " + name);
+            all.push_back(std::move(entry));
+        }
     }
     return all;
 }

@@ -38,8 +38,14 @@ Result<std::vector<SafetensorsEntry>> read_safetensors_header(const WeightSource
 
 // The entries of all shards that model.safetensors.index.json names. Every tensor of the index lies in the
 // shard the index says, and every tensor of a shard is in the index: kInvalidArgument names the tensor;
-// kNotFound names a missing shard.
+// kNotFound names a missing shard. The name of the index is STEM.safetensors.index.json.
 Result<std::vector<SafetensorsEntry>> read_sharded_safetensors(const WeightSource& source,
                                                                std::string_view index_file);
+
+// The entries of shards without an index. Each tensor lies whole in one of them, and their names count:
+// STEM-0000x-of-0000y.safetensors with x from 1 to y, or STEM.0x.safetensors from 0: kInvalidArgument names
+// the tensor or the file, kNotFound a missing shard.
+Result<std::vector<SafetensorsEntry>> read_numbered_safetensors(const WeightSource& source,
+                                                                std::vector<std::string> shards);
 
 }  // namespace ostal::engine

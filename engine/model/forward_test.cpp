@@ -79,8 +79,57 @@ TinyModelSpec typed(TinyModelSpec spec, DType dtype) {
     return spec;
 }
 
+TinyModelSpec windowed(TinyModelSpec spec, std::vector<std::int32_t> windows) {
+    spec.windows = std::move(windows);
+    return spec;
+}
+
+// Of a model whose context of 64 tokens is 4 times the original one.
+TinyModelSpec scaled(TinyModelSpec spec, RopeScaling scaling) {
+    scaling.factor = 4.0;
+    scaling.original_context = 16;
+    spec.rope_scaling = scaling;
+    return spec;
+}
+
+RopeScaling yarn(double attention_factor, bool truncate = true) {
+    RopeScaling out;
+    out.kind = RopeKind::kYarn;
+    out.beta_fast = 4.0;
+    out.beta_slow = 0.25;
+    out.attention_factor = attention_factor;
+    out.truncate = truncate;
+    return out;
+}
+
+RopeScaling llama3() {
+    RopeScaling out;
+    out.kind = RopeKind::kLlama3;
+    out.low_frequency_factor = 0.25;
+    out.high_frequency_factor = 1.0;
+    return out;
+}
+
+const double kYarnFactor = 1.0 + 0.1 * std::log(4.0);  // what YaRN takes for a factor of 4
+
 std::vector<OracleCase> oracle_cases() {
     return {
+        {"mistral_window", windowed(dense("mistral", 64, 4, 2, 16, 96, 384, false), {7})},
+        {"mistral_window_1", windowed(dense("mistral", 64, 4, 2, 16, 96, 384, false), {1})},
+        {"ministral_windows", windowed(dense("ministral", 64, 4, 2, 32, 96, 384, true), {0, 5})},
+        {"mixtral_window_bf16_kv", windowed(mixture(64, 4, 2, 16, 96, 4, 2), {6}), false, DType::kBF16,
+         DType::kBF16},
+        {"gguf_windows", windowed(dense("llama", 64, 4, 2, 16, 96, 384, false), {5, 0}), true, DType::kF32},
+        {"llama_linear", scaled(dense("llama", 64, 4, 2, 16, 96, 384, false), {.kind = RopeKind::kLinear})},
+        {"llama_dynamic", scaled(dense("llama", 64, 4, 2, 16, 96, 384, false), {.kind = RopeKind::kDynamic})},
+        {"llama_llama3", scaled(dense("llama", 64, 4, 2, 16, 96, 384, false), llama3())},
+        {"mistral_yarn", scaled(dense("mistral", 64, 4, 2, 32, 96, 384, false), yarn(kYarnFactor))},
+        {"mistral_yarn_no_truncate",
+         scaled(dense("mistral", 64, 4, 2, 32, 96, 384, false), yarn(1.5, false))},
+        {"mixtral_yarn", scaled(mixture(64, 4, 2, 16, 96, 4, 2), yarn(1.0))},
+        {"gguf_divisors", scaled(dense("llama", 64, 4, 2, 16, 96, 384, false), {.kind = RopeKind::kDivisors}),
+         true, DType::kF32},
+        {"gguf_yarn", scaled(dense("llama", 64, 4, 2, 16, 96, 384, false), yarn(1.25)), true, DType::kF16},
         {"llama_f32", typed(dense("llama", 64, 4, 4, 16, 96, 384, false), DType::kF32)},
         {"llama_odd_f32", typed(dense("llama", 60, 3, 1, 20, 52, 387, true), DType::kF32)},
         {"mistral_f16", typed(dense("mistral", 96, 6, 2, 32, 160, 391, false), DType::kF16)},
@@ -178,6 +227,7 @@ struct InvarianceCase {
     DType kv;
     bool gguf;
     DType matrices;
+    std::vector<std::int32_t> windows = {};
 };
 
 class InvarianceTest : public testing::TestWithParam<InvarianceCase> {
@@ -186,7 +236,9 @@ protected:
         const std::string why = lacking(GetParam().isa);
         if (!why.empty()) GTEST_SKIP() << why;
         const bool wide = block_elements(GetParam().matrices) > 32;
-        const TinyModel model(wide ? mixture(256, 4, 2, 64, 256, 4, 2) : mixture(96, 6, 2, 16, 160, 5, 2));
+        TinyModelSpec spec = wide ? mixture(256, 4, 2, 64, 256, 4, 2) : mixture(96, 6, 2, 16, 160, 5, 2);
+        spec.windows = GetParam().windows;
+        const TinyModel model(spec);
         source_ = GetParam().gguf ? model.gguf(GetParam().matrices) : model.folder();
     }
     RunnerOptions options(std::int32_t threads) const {
@@ -272,26 +324,80 @@ INSTANTIATE_TEST_SUITE_P(Kernels, InvarianceTest,
                                          InvarianceCase{"avx512", DType::kF32, true, DType::kQ4_1},
                                          InvarianceCase{"avx512", DType::kF32, true, DType::kQ5_1},
                                          InvarianceCase{"avx512", DType::kF32, true, DType::kQ4_K},
-                                         InvarianceCase{"avx512", DType::kF32, true, DType::kQ6_K}),
+                                         InvarianceCase{"avx512", DType::kF32, true, DType::kQ6_K},
+                                         InvarianceCase{"scalar", DType::kF32, false, DType::kBF16, {13}},
+                                         InvarianceCase{"avx2", DType::kF32, false, DType::kBF16, {13}},
+                                         InvarianceCase{"avx2", DType::kBF16, false, DType::kBF16, {0, 9}},
+                                         InvarianceCase{"avx512", DType::kF32, false, DType::kBF16, {13}}),
                          [](const auto& c) {
                              return std::string(c.param.isa) + "_kv_" + std::string(dtype_name(c.param.kv)) +
-                                    "_" + std::string(dtype_name(c.param.matrices));
+                                    "_" + std::string(dtype_name(c.param.matrices)) +
+                                    (c.param.windows.empty() ? "" : "_windows");
                          });
 
 // ---- The rest
 
-TEST(Forward, FilesOfAllFormatsGiveTheSameLogits) {
-    const TinyModel model(mixture(64, 4, 2, 16, 96, 4, 2));  // matrices are bf16 values
-    const std::vector<std::int32_t> ids = random_ids(1, 24, 389);
-    const MemorySource folder = model.folder();
-    const MemorySource shards = model.folder(3);
-    const MemorySource gguf = model.gguf(DType::kBF16);
-    ModelRunner first(folder, {});
-    const std::vector<float> expected = first.run(ids, 24);
-    for (const MemorySource* source : {&shards, &gguf}) {
-        ModelRunner other(*source, {});
-        EXPECT_TRUE(bit_equal(other.run(ids, 24), expected));
+// The GGUF file of a model, with divisors that bring its plain frequencies to `frequencies`.
+MemorySource with_divisors(const TinyModel& plain, const std::vector<double>& frequencies) {
+    TinyModelSpec spec = plain.spec();
+    spec.rope_scaling.kind = RopeKind::kDivisors;
+    TinyModel model(spec);
+    std::vector<float> divisors;
+    for (std::size_t i = 0; i < frequencies.size(); ++i) {
+        const double own = std::pow(spec.rope_theta, -2.0 * static_cast<double>(i) / spec.head_dim);
+        divisors.push_back(static_cast<float>(own / frequencies[i]));
     }
+    model.set_values("rope_freqs.weight", divisors);
+    return model.gguf(DType::kBF16);
+}
+
+// The same weights through every layout give the same logits, bit for bit: matrices are bf16 values, and what
+// a configuration says is exact in each of them (a GGUF file holds its numbers as f32).
+TEST(Forward, FilesOfAllLayoutsGiveTheSameLogits) {
+    const std::pair<const char*, TinyModelSpec> kSpecs[] = {
+        {"experts", mixture(64, 4, 2, 16, 96, 4, 2)},
+        {"dense", dense("mistral", 64, 4, 4, 16, 96, 389, false)},
+        {"heads of their own size", dense("mistral", 64, 4, 2, 32, 96, 389, false)},
+        {"tied", dense("mistral", 64, 4, 1, 16, 96, 389, true)},
+        {"window", windowed(dense("mistral", 64, 4, 2, 16, 96, 389, false), {7})},
+        {"windows", windowed(mixture(64, 4, 2, 16, 96, 4, 2), {5, 0})},
+        {"yarn", scaled(dense("mistral", 64, 4, 2, 32, 96, 389, false), yarn(kYarnFactor))},
+        {"linear", scaled(dense("mistral", 64, 4, 2, 32, 96, 389, false), {.kind = RopeKind::kLinear})},
+    };
+    const std::vector<std::int32_t> ids = random_ids(1, 24, 389);
+    for (const auto& [name, spec] : kSpecs) {
+        const TinyModel model(spec);
+        const MemorySource folder = model.folder();
+        std::vector<MemorySource> others{model.folder(3), model.gguf(DType::kBF16), model.gguf(DType::kF32)};
+        if (spec.architecture == "mixtral") others.push_back(model.gguf(DType::kBF16, false));
+        if (spec.rope_scaling.kind != RopeKind::kLinear) {  // params.json knows YaRN alone
+            others.push_back(model.mistral());
+            others.push_back(model.mistral(3, true));
+            others.push_back(model.mistral(3, false));
+        }
+        ModelRunner first(folder, {});
+        const std::vector<float> expected = first.run(ids, 24);
+        for (std::size_t i = 0; i < others.size(); ++i) {
+            ModelRunner other(others[i], {});
+            EXPECT_TRUE(bit_equal(other.run(ids, 24), expected)) << name << ", layout " << i;
+        }
+    }
+}
+
+// llama3 as config.json says it, and as the divisors that a GGUF file holds instead, in f32: the angles
+// differ by their rounding, so the logits are near and not equal.
+TEST(Forward, Llama3AndItsDivisorsGiveNearlyTheSameLogits) {
+    const TinyModelSpec spec = scaled(dense("llama", 64, 4, 2, 16, 96, 389, false), llama3());
+    const MemorySource folder = TinyModel(spec).folder();
+    ModelRunner first(folder, {});
+    TinyModelSpec plain = spec;
+    plain.rope_scaling = {};
+    const MemorySource gguf = with_divisors(TinyModel(plain), first.weights().rope_frequencies);
+    ModelRunner second(gguf, {});
+    const std::vector<std::int32_t> ids = random_ids(1, 24, 389);
+    const std::vector<float> a = first.run(ids, 24);
+    const std::vector<float> b = second.run(ids, 24);
+    for (std::size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], 1e-4F) << i;
 }
 
 TEST(Forward, AllocatesNothing) {

@@ -1,6 +1,5 @@
 // Tensors of the files into the arena, under the names of the papers.
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <string>
 #include <unordered_map>
@@ -10,9 +9,13 @@
 #include "base/check.h"
 #include "engine/core/float_types.h"
 #include "engine/model/mixtral.h"
+#include "engine/model/rope.h"
 
 namespace ostal::engine {
 namespace {
+
+constexpr float kLeastDivisor = 1e-3F;
+constexpr float kMaxDivisor = 1e6F;
 
 // Where the rows of each tensor of the files go.
 using Destinations = std::unordered_map<const TensorInfo*, View>;
@@ -126,13 +129,20 @@ void copy_piece(const TensorPiece& piece, const View& to) {
     }
 }
 
-// Su et al., section 3.2.2: theta_i = base^(-2 i / d).
-std::vector<double> rope_frequencies(const ModelConfig& config) {
-    std::vector<double> out;
-    for (std::int32_t i = 0; i < config.head_dim; i += 2) {
-        out.push_back(std::pow(config.rope_theta, -static_cast<double>(i) / config.head_dim));
+// The divisors of RoPE's frequencies; none for a model without them. kIntegrity when one is no divisor.
+Result<std::vector<float>> read_divisors(const WeightSource& source, const ModelFiles& files) {
+    const TensorInfo* info = files.find("rope_freqs.weight");
+    if (info == nullptr) return std::vector<float>();
+    Bytes bytes(static_cast<std::size_t>(info->bytes));
+    OSTAL_TRYV(read_tensor(source, *info, bytes));
+    std::vector<float> divisors(bytes.size() / sizeof(float));
+    std::memcpy(divisors.data(), bytes.data(), bytes.size());
+    for (const float divisor : divisors) {
+        if (divisor >= kLeastDivisor && divisor <= kMaxDivisor) continue;
+        return fail(Code::kIntegrity,
+                    "rope_freqs.weight holds " + std::to_string(divisor) + ", which divides no frequency");
     }
-    return out;
+    return divisors;
 }
 
 }  // namespace
@@ -140,7 +150,6 @@ std::vector<double> rope_frequencies(const ModelConfig& config) {
 Result<Weights> load_weights(const WeightSource& source, const ModelFiles& files, std::int32_t threads) {
     Weights weights;
     weights.config = files.config();
-    weights.rope_frequencies = rope_frequencies(weights.config);
     if (weights.config.head_dim > kMaxHeadDim) {
         return fail(Code::kUnsupported, "head_dim " + std::to_string(weights.config.head_dim) + ", at most " +
                                             std::to_string(kMaxHeadDim) + " is read");
@@ -149,6 +158,9 @@ Result<Weights> load_weights(const WeightSource& source, const ModelFiles& files
         return fail(Code::kUnsupported, std::to_string(weights.config.experts) + " experts, at most " +
                                             std::to_string(kMaxExperts) + " are read");
     }
+    OSTAL_TRY(const std::vector<float> divisors, read_divisors(source, files));
+    weights.rope_frequencies = rope_frequencies(weights.config, divisors);
+    weights.attention_scale = attention_scale(weights.config);
 
     ArenaPlan plan;
     OSTAL_TRYV(Binder<ArenaPlan>(files, plan).bind(weights));

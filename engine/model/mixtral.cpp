@@ -1,7 +1,6 @@
 #include "engine/model/mixtral.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/check.h"
 
@@ -84,7 +83,7 @@ Logits forward(Backend& backend, Communicator& comm, const Weights& weights, con
                        scratch.plan_slot_weight.slice_columns(0, slots)};
     const View hidden = scratch.hidden.slice_rows(0, slots);
 
-    const float scale = 1.0F / std::sqrt(static_cast<float>(config.head_dim));
+    const float scale = weights.attention_scale;
     // x is whole on every rank: the first adds its part onto it, the others bring theirs alone to the sum.
     const Epilogue residual = comm.rank() == 0 ? Epilogue::kAdd : Epilogue::kStore;
 

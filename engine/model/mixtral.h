@@ -45,6 +45,7 @@ struct Weights {
     Weight norm;                           // [D]
     Weight output;                         // [V, D]; tied: the same memory as tok_embeddings
     std::vector<double> rope_frequencies;  // [Dh / 2] radians per token
+    float attention_scale = 0.0F;          // what q k is multiplied with
     Arena arena;
 };
 

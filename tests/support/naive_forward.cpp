@@ -30,17 +30,55 @@ Vector rms_norm(const Vector& x, const Vector& gain, double eps) {
     return y;
 }
 
-// Rotates the pairs (i, i + Dh / 2) of every head.
-void rope(Vector& x, std::size_t head_dim, double theta, std::size_t position) {
-    for (std::size_t head = 0; head < x.size(); head += head_dim) {
-        for (std::size_t i = 0; i < head_dim / 2; ++i) {
-            const double angle =
-                static_cast<double>(position) *
-                std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
+// The angle of pair i for each token of distance, as transformers' modeling_rope_utils.py derives it: from
+// wavelengths (llama3), and from the dimension at which a number of rotations falls (yarn).
+double frequency_of(const engine::ModelConfig& c, const TensorValues& tensor, std::size_t i) {
+    const engine::RopeScaling& s = c.rope_scaling;
+    const double plain = 1.0 / std::pow(c.rope_theta, 2.0 * static_cast<double>(i) / c.head_dim);
+    const double two_pi = 6.283185307179586;
+    if (s.kind == engine::RopeKind::kLinear) return plain / s.factor;
+    if (s.kind == engine::RopeKind::kDivisors) return plain / tensor("rope_freqs.weight")[i];
+    if (s.kind == engine::RopeKind::kLlama3) {
+        const double wavelength = two_pi / plain;
+        const double long_from = s.original_context / s.low_frequency_factor;
+        const double short_to = s.original_context / s.high_frequency_factor;
+        if (wavelength > long_from) return plain / s.factor;
+        if (wavelength < short_to) return plain;
+        const double smooth = (s.original_context / wavelength - s.low_frequency_factor) /
+                              (s.high_frequency_factor - s.low_frequency_factor);
+        return (1 - smooth) * plain / s.factor + smooth * plain;
+    }
+    if (s.kind == engine::RopeKind::kYarn) {
+        const auto dimension = [&](double rotations) {
+            return c.head_dim * std::log(s.original_context / rotations / two_pi) / std::log(c.rope_theta) /
+                   2;
+        };
+        double low = dimension(s.beta_fast);
+        double high = dimension(s.beta_slow);
+        if (s.truncate) {
+            low = std::floor(low);
+            high = std::ceil(high);
+        }
+        low = std::max(low, 0.0);
+        high = std::min(high, c.head_dim - 1.0);
+        const double width = low == high ? 0.001 : high - low;
+        const double ramp = std::min(1.0, std::max(0.0, (static_cast<double>(i) - low) / width));
+        const double extrapolation = 1 - ramp;
+        return plain / s.factor * (1 - extrapolation) + plain * extrapolation;
+    }
+    return plain;
+}
+
+// Rotates the pairs (i, i + Dh / 2) of every head; YaRN's factor stretches cosines and sines.
+void rope(Vector& x, const Vector& frequencies, double factor, std::size_t position) {
+    const std::size_t half = frequencies.size();
+    for (std::size_t head = 0; head < x.size(); head += 2 * half) {
+        for (std::size_t i = 0; i < half; ++i) {
+            const double angle = static_cast<double>(position) * frequencies[i];
             double& a = x[head + i];
-            double& b = x[head + i + head_dim / 2];
-            const double rotated = a * std::cos(angle) - b * std::sin(angle);
-            b = b * std::cos(angle) + a * std::sin(angle);
+            double& b = x[head + i + half];
+            const double rotated = factor * (a * std::cos(angle) - b * std::sin(angle));
+            b = factor * (b * std::cos(angle) + a * std::sin(angle));
             a = rotated;
         }
     }
@@ -110,6 +148,8 @@ std::vector<double> naive_forward(const engine::ModelConfig& config, const Tenso
     const auto dim = static_cast<std::size_t>(config.dim);
     const auto head_dim = static_cast<std::size_t>(config.head_dim);
     const double eps = static_cast<double>(config.norm_eps);
+    Vector frequencies(head_dim / 2);
+    for (std::size_t i = 0; i < frequencies.size(); ++i) frequencies[i] = frequency_of(config, tensor, i);
     Matrix x;
     const Vector& embedding = tensor("model.embed_tokens.weight");
     for (const std::int32_t id : ids) {
@@ -127,8 +167,8 @@ std::vector<double> naive_forward(const engine::ModelConfig& config, const Tenso
             q.push_back(multiply(weight("self_attn.q_proj"), normed));
             k.push_back(multiply(weight("self_attn.k_proj"), normed));
             v.push_back(multiply(weight("self_attn.v_proj"), normed));
-            rope(q[t], head_dim, config.rope_theta, t);
-            rope(k[t], head_dim, config.rope_theta, t);
+            rope(q[t], frequencies, config.rope_scaling.attention_factor, t);
+            rope(k[t], frequencies, config.rope_scaling.attention_factor, t);
         }
         const Matrix attended = attention(q, k, v, static_cast<std::size_t>(config.heads),
                                           static_cast<std::size_t>(config.kv_heads), head_dim,

@@ -1,4 +1,5 @@
-// Small random models for tests: the same weights as a Hugging Face folder (whole or sharded) and as GGUF.
+// Small random models for tests: the same weights as a Hugging Face folder and a Mistral folder (whole or
+// sharded), and as GGUF.
 #pragma once
 
 #include <cstdint>
@@ -10,12 +11,13 @@
 
 #include "base/bytes.h"
 #include "engine/core/dtype.h"
+#include "engine/io/model_config.h"
 #include "engine/io/weight_source.h"
 
 namespace ostal::test {
 
 struct TinyModelSpec {
-    std::string architecture = "mixtral";  // "mixtral", "mistral" or "llama"; the last two are dense
+    std::string architecture = "mixtral";  // "mixtral", or dense "mistral", "ministral", "llama"
     std::int32_t layers = 2;
     std::int32_t dim = 64;
     std::int32_t heads = 4;
@@ -27,6 +29,8 @@ struct TinyModelSpec {
     std::int32_t vocab = 384;  // at least 384: the vocabulary below, then unused pieces
     std::int32_t context = 256;
     double rope_theta = 10000.0;
+    engine::RopeScaling rope_scaling;   // kDivisors: GGUF alone can say it
+    std::vector<std::int32_t> windows;  // repeats over the layers; 0: all keys; the others are one number
     double norm_eps = 1e-5;
     bool tied_embeddings = false;
     std::uint64_t seed = 1;
@@ -68,14 +72,20 @@ public:
     const TinyModelSpec& spec() const { return spec_; }
     const std::vector<TinyTensor>& tensors() const { return tensors_; }
     const TinyTensor& tensor(std::string_view name) const;
+    // Replaces the values of a tensor; as many: CHECK.
+    void set_values(std::string_view name, std::vector<float> values);
     // The model whose matrices hold what `dtype` keeps of them (quantised and back): what a reader of
     // gguf(dtype) computes with.
     TinyModel rounded_to(engine::DType dtype) const;
 
     // Hugging Face: config.json, tokenizer.model and weights in spec().dtype (f32, f16 or bf16).
     MemorySource folder(std::int32_t shards = 1) const;
-    // One file "model.gguf", matrices in `matrices` (columns must be whole blocks), norms and router f32.
-    MemorySource gguf(engine::DType matrices) const;
+    // Mistral: params.json, tokenizer.model.v3 and weights in spec().dtype; shards are numbered, with an
+    // index where `index` is true. For plain RoPE and YaRN.
+    MemorySource mistral(std::int32_t shards = 1, bool index = false) const;
+    // One file "model.gguf", matrices in `matrices` (columns must be whole blocks), norms and router f32;
+    // experts merged as files of today have them, or each on its own as before April 2024.
+    MemorySource gguf(engine::DType matrices, bool merged_experts = true) const;
     // Writes the files of a source into an existing folder.
     static void write(const MemorySource& source, const std::string& path);
 
@@ -90,6 +100,7 @@ public:
     std::vector<Piece> vocabulary() const;
     Bytes tokenizer_model() const;  // sentencepiece ModelProto, BPE with byte fallback
     std::string config_json() const;
+    std::string params_json() const;
 
 private:
     TinyModelSpec spec_;
