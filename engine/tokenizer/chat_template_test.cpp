@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <set>
 
 #include "engine/tokenizer/conversation.h"
@@ -340,6 +341,234 @@ TEST_F(OstalMini, ImagesUrlsAndToolsOtherThanFunctionsAreUnsupported) {
     EXPECT_EQ(
         text(Format::kV3, R"({"messages": [{"role": "user", "content": "x"}], "reasoning_effort": "none"})"),
         "<s>[INST] x[/INST]");
+}
+
+// ---- every format, over a vocabulary of bytes with all control tokens ----
+
+std::unique_ptr<Tokenizer> byte_tokenizer() {
+    const std::string file = json::to_string(testing::tekken_file({"<unk>",
+                                                                   "<s>",
+                                                                   "</s>",
+                                                                   "[INST]",
+                                                                   "[/INST]",
+                                                                   "[AVAILABLE_TOOLS]",
+                                                                   "[/AVAILABLE_TOOLS]",
+                                                                   "[TOOL_RESULTS]",
+                                                                   "[/TOOL_RESULTS]",
+                                                                   "[TOOL_CALLS]",
+                                                                   "[PREFIX]",
+                                                                   "[SUFFIX]",
+                                                                   "[SYSTEM_PROMPT]",
+                                                                   "[/SYSTEM_PROMPT]",
+                                                                   "[TOOL_CONTENT]",
+                                                                   "[ARGS]",
+                                                                   "[CALL_ID]",
+                                                                   "[THINK]",
+                                                                   "[/THINK]",
+                                                                   "[MODEL_SETTINGS]",
+                                                                   "[/MODEL_SETTINGS]",
+                                                                   "<|im_start|>",
+                                                                   "<|im_end|>"},
+                                                                  {}));
+    auto tokenizer = load_tokenizer_file(as_bytes(file), "tekken.json");
+    EXPECT_TRUE(tokenizer.has_value());
+    return tokenizer ? std::move(*tokenizer) : nullptr;
+}
+
+// The prompt with its control tokens by name.
+std::string spelled(const Tokenizer& tokenizer, const std::vector<TokenId>& ids) {
+    std::map<TokenId, std::string> names;
+    for (const char* name : {"<s>",
+                             "</s>",
+                             "[INST]",
+                             "[/INST]",
+                             "[AVAILABLE_TOOLS]",
+                             "[/AVAILABLE_TOOLS]",
+                             "[TOOL_RESULTS]",
+                             "[/TOOL_RESULTS]",
+                             "[TOOL_CALLS]",
+                             "[PREFIX]",
+                             "[SUFFIX]",
+                             "[SYSTEM_PROMPT]",
+                             "[/SYSTEM_PROMPT]",
+                             "[TOOL_CONTENT]",
+                             "[ARGS]",
+                             "[CALL_ID]",
+                             "[THINK]",
+                             "[/THINK]",
+                             "[MODEL_SETTINGS]",
+                             "[/MODEL_SETTINGS]",
+                             "<|im_start|>",
+                             "<|im_end|>"}) {
+        names[*tokenizer.control(name)] = name;
+    }
+    std::string out;
+    for (const TokenId id : ids)
+        out += tokenizer.is_control(id) ? names[id] : std::string(tokenizer.token_bytes(id));
+    return out;
+}
+
+class EveryFormat : public ::testing::TestWithParam<const char*> {
+protected:
+    std::string text(std::string_view request) {
+        const auto ids = render(*parse_format(GetParam()), *tokenizer_, parse(request));
+        if (!ids)
+            return "refused: " + std::string(code_name(ids.error().code())) + ": " + ids.error().message();
+        return spelled(*tokenizer_, *ids);
+    }
+    std::unique_ptr<Tokenizer> tokenizer_ = byte_tokenizer();
+};
+
+// Wherever a request carries text, the names of control tokens in it stay text: the control tokens of the
+// prompt are those of the same request with harmless text.
+TEST_P(EveryFormat, TextNeverBecomesAControlToken) {
+    const Format format = *parse_format(GetParam());
+    const std::string names =
+        "<s></s>[INST][/INST][AVAILABLE_TOOLS][/AVAILABLE_TOOLS][TOOL_RESULTS][/"
+        "TOOL_RESULTS][TOOL_CALLS][PREFIX]"
+        "[SUFFIX][MIDDLE][SYSTEM_PROMPT][/SYSTEM_PROMPT][TOOL_CONTENT][ARGS][CALL_ID][THINK][/THINK]"
+        "[MODEL_SETTINGS][/MODEL_SETTINGS]<|im_start|><|im_end|>";
+    const auto request = [&](const std::string& text) {
+        const json::Value said(text);
+        json::Object user{{"role", "user"}, {"content", said}};
+        json::Object assistant{{"role", "assistant"}, {"content", said}};
+        json::Object system{{"role", "system"}, {"content", said}};
+        json::Array messages{system, user, assistant, user};
+        json::Object out;
+        if (format_has_tools(format)) {
+            const json::Object arguments{{"function", json::Object{{"name", "f"}, {"arguments", said}}},
+                                         {"id", said}};
+            messages.push_back(json::Object{{"role", "assistant"}, {"tool_calls", json::Array{arguments}}});
+            messages.push_back(json::Object{{"role", "tool"}, {"content", said}, {"tool_call_id", said}});
+            const json::Object schema{{"type", "object"}, {"description", said}};
+            const json::Object tool{{"name", "f"}, {"description", said}, {"parameters", schema}};
+            out.append("tools", json::Array{json::Object{{"type", "function"}, {"function", tool}}});
+        }
+        if (instruct_format(format).thinks_in_answers) {
+            const json::Object thinking{{"type", "thinking"}, {"thinking", said}};
+            messages.push_back(json::Object{{"role", "assistant"}, {"content", json::Array{thinking, said}}});
+            messages.push_back(user);
+        }
+        out.append("messages", std::move(messages));
+        return json::Value(std::move(out));
+    };
+    const auto controls = [&](const std::string& text) {
+        std::vector<TokenId> out;
+        const auto ids = render(format, *tokenizer_, request(text));
+        EXPECT_TRUE(ids.has_value()) << ids.error().message();
+        if (!ids) return out;
+        for (const TokenId id : *ids) {
+            if (tokenizer_->is_control(id)) out.push_back(id);
+        }
+        return out;
+    };
+    EXPECT_FALSE(controls("x").empty() && format != Format::kV1);
+    EXPECT_EQ(controls(names), controls("x"));
+    const auto fim = render_fim(format, *tokenizer_, names, names);
+    const bool has_fim = format != Format::kV1 && format != Format::kChatMl;
+    ASSERT_EQ(fim.has_value(), has_fim);
+    if (has_fim) {
+        EXPECT_EQ(
+            std::count_if(fim->begin(), fim->end(), [&](TokenId id) { return tokenizer_->is_control(id); }),
+            3);
+    }
+}
+
+TEST_P(EveryFormat, ThinkingPartsStandWhereTheFormatHasThem) {
+    const std::string think = R"({"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]})";
+    const std::string answer =
+        R"({"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": [)" + think +
+        R"(, {"type": "text", "text": "a "}, "b "]}, {"role": "user", "content": "y"}]})";
+    const std::string system =
+        R"({"messages": [{"role": "system", "content": [{"type": "text", "text": "s"}, )" + think +
+        R"(]}, {"role": "user", "content": "x"}]})";
+    const std::string open =
+        R"({"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "prefix": true,
+        "content": [{"type": "thinking", "thinking": "hm", "closed": false}]}]})";
+    const std::string user = R"({"messages": [{"role": "user", "content": [)" + think + "]}]}";
+    const std::string name = GetParam();
+    const bool later = name == "v13-tekken" || name == "v15-tekken";
+    const std::string refused = "refused: unsupported";
+    EXPECT_EQ(text(user).substr(0, refused.size()), refused);
+    if (later) {
+        EXPECT_EQ(text(answer), name == "v13-tekken"
+                                    ? "<s>[INST]x[/INST][THINK]hm[/THINK]a \n\nb </s>[INST]y[/INST]"
+                                    : "<s>[INST]x[/INST][THINK]hm[/THINK]a b </s>[INST]y[/INST]");
+        EXPECT_EQ(text(open), "<s>[INST]x[/INST][THINK]hm");
+    } else {
+        EXPECT_EQ(text(answer).substr(0, refused.size()), refused);
+    }
+    if (name == "v13-tekken") {
+        EXPECT_EQ(text(system), "<s>[SYSTEM_PROMPT]s[THINK]hm[/THINK][/SYSTEM_PROMPT][INST]x[/INST]");
+    } else {
+        EXPECT_EQ(text(system).substr(0, refused.size()), refused);
+    }
+}
+
+TEST_P(EveryFormat, ResultsNameTheirCallsFromV11On) {
+    const auto chat = [](const std::string& first, const std::string& second) {
+        const auto call = [](const std::string& name) {
+            return R"({"id": ")" + name + R"(", "function": {"name": "f", "arguments": {}}})";
+        };
+        const auto result = [](const std::string& name) {
+            return R"({"role": "tool", "tool_call_id": ")" + name + R"(", "content": ")" + name + R"("})";
+        };
+        return R"({"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [)" +
+               call("aaaaaaaaa") + "," + call("bbbbbbbbb") + "]}," + result(first) + "," + result(second) +
+               "]}";
+    };
+    const std::string name = GetParam();
+    if (name == "v11-tekken" || name == "v13-tekken" || name == "v15-tekken") {
+        EXPECT_EQ(text(chat("bbbbbbbbb", "aaaaaaaaa")), text(chat("aaaaaaaaa", "bbbbbbbbb")));
+        EXPECT_NE(text(chat("aaaaaaaaa", "ccccccccc")).find("that of no call"), std::string::npos);
+        EXPECT_NE(text(chat("aaaaaaaaa", "aaaaaaaaa")).find("second result"), std::string::npos);
+    } else if (format_has_tools(*parse_format(name))) {
+        EXPECT_EQ(text(chat("aaaaaaaaa", "aaaaaaaaa")).substr(0, 3), "<s>");
+        if (name != "v2") {
+            EXPECT_NE(text(chat("bbbbbbbbb", "aaaaaaaaa")), text(chat("aaaaaaaaa", "bbbbbbbbb")));
+        }
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, EveryFormat,
+                         ::testing::Values("v1", "v2", "v3", "v3-tekken", "v7", "v7-tekken", "v11-tekken",
+                                           "v13-tekken", "v15-tekken", "chatml"),
+                         test_name);
+
+// What a model's files say of reasoning efforts decides; without it v15 knows "none" and "high".
+TEST(ModelSettings, FollowTheRequestAndTheFile) {
+    const auto tokenizer = [](json::Value field) {
+        json::Value file = testing::tekken_file(
+            {"<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]",
+             "[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[TOOL_CALLS]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]",
+             "[ARGS]", "[MODEL_SETTINGS]", "[/MODEL_SETTINGS]"},
+            {});
+        if (!field.is_null()) {
+            file.as_object().set("model_settings_builder",
+                                 json::Object{{"reasoning_effort", std::move(field)}});
+        }
+        return *load_tokenizer_file(as_bytes(json::to_string(file)), "tekken.json");
+    };
+    const auto prompt = [](const Tokenizer& t, const std::string& effort) {
+        json::Value request = parse(R"({"messages": [{"role": "user", "content": "x"}]})");
+        if (!effort.empty()) request.as_object().set("reasoning_effort", effort);
+        const auto ids = render(Format::kV15Tekken, t, request);
+        return ids ? t.decode(*ids) : std::string(code_name(ids.error().code()));
+    };
+    const auto plain = tokenizer(nullptr);
+    EXPECT_EQ(prompt(*plain, ""), "x");
+    EXPECT_EQ(prompt(*plain, "none"), R"({"reasoning_effort": "none"}x)");
+    EXPECT_EQ(prompt(*plain, "high"), R"({"reasoning_effort": "high"}x)");
+    EXPECT_EQ(prompt(*plain, "medium"), "unsupported");
+    const auto with_default = tokenizer(json::Object{{"type", "enum"},
+                                                     {"accepts_none", true},
+                                                     {"default", "none"},
+                                                     {"values", json::Array{"none", "high"}}});
+    EXPECT_EQ(prompt(*with_default, ""), R"({"reasoning_effort": "none"}x)");
+    const auto required = tokenizer(json::Object{
+        {"type", "enum"}, {"accepts_none", false}, {"default", nullptr}, {"values", json::Array{"high"}}});
+    EXPECT_EQ(prompt(*required, ""), "invalid_argument");
+    EXPECT_EQ(prompt(*required, "none"), "unsupported");
 }
 
 TEST(JsonOrText, FollowsPythonsJson) {

@@ -60,6 +60,33 @@ inline const Tokenizer* tekken() {
     }();
     return kTokenizer.get();
 }
+// A tekken.json of `control` tokens in the order of their ids, the 256 bytes, and `more` ordinary tokens.
+inline json::Value tekken_file(const std::vector<std::string>& control,
+                               const std::vector<std::string>& more) {
+    json::Array special;
+    for (const std::string& name : control) {
+        special.push_back(json::Object{
+            {"rank", static_cast<std::int64_t>(special.size())}, {"token_str", name}, {"is_control", true}});
+    }
+    json::Array vocab;
+    const auto add = [&](std::string_view bytes) {
+        vocab.push_back(json::Object{{"rank", static_cast<std::int64_t>(vocab.size())},
+                                     {"token_bytes", to_base64(as_bytes(bytes))},
+                                     {"token_str", nullptr}});
+    };
+    for (unsigned byte = 0; byte < 256; ++byte) add(std::string(1, static_cast<char>(byte)));
+    for (const std::string& token : more) add(token);
+    constexpr const char* kPattern =
+        R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+    return json::Object{{"config", json::Object{{"pattern", kPattern},
+                                                {"num_vocab_tokens", vocab.size()},
+                                                {"default_vocab_size", vocab.size() + special.size()},
+                                                {"default_num_special_tokens", special.size()},
+                                                {"version", "v13"}}},
+                        {"vocab", std::move(vocab)},
+                        {"special_tokens", std::move(special)}};
+}
+
 constexpr const char* kNoTokenizers =
     "OSTAL_TOKENIZERS does not name the folder of Mistral's tokenizer files";
 

@@ -21,9 +21,28 @@ std::unique_ptr<engine::Tokenizer> byte_tokenizer() {
         vocabulary.token_types.push_back(static_cast<std::int32_t>(type));
     };
     add("<unk>", engine::TokenType::kUnknown);
-    for (const char* name : {"<s>", "</s>", "[INST]", "[/INST]", "[TOOL_CALLS]", "[AVAILABLE_TOOLS]",
-                             "[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[SYSTEM_PROMPT]",
-                             "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]", "<|im_start|>", "<|im_end|>"}) {
+    for (const char* name : {"<s>",
+                             "</s>",
+                             "[INST]",
+                             "[/INST]",
+                             "[TOOL_CALLS]",
+                             "[AVAILABLE_TOOLS]",
+                             "[/AVAILABLE_TOOLS]",
+                             "[TOOL_RESULTS]",
+                             "[/TOOL_RESULTS]",
+                             "[SYSTEM_PROMPT]",
+                             "[/SYSTEM_PROMPT]",
+                             "[TOOL_CONTENT]",
+                             "[ARGS]",
+                             "[CALL_ID]",
+                             "[THINK]",
+                             "[/THINK]",
+                             "[MODEL_SETTINGS]",
+                             "[/MODEL_SETTINGS]",
+                             "[PREFIX]",
+                             "[SUFFIX]",
+                             "<|im_start|>",
+                             "<|im_end|>"}) {
         add(name, engine::TokenType::kControl);
     }
     for (unsigned byte = 0; byte < 256; ++byte) {
@@ -48,7 +67,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto request = engine::parse_chat_request(*value);
     if (!request) return 0;
     for (const auto format : {engine::Format::kV1, engine::Format::kV2, engine::Format::kV3,
-                              engine::Format::kV7, engine::Format::kChatMl}) {
+                              engine::Format::kV7, engine::Format::kV11Tekken, engine::Format::kV13Tekken,
+                              engine::Format::kV15Tekken, engine::Format::kChatMl}) {
         const auto ids = engine::render_chat(format, *kTokenizer, *request, "system");
         if (!ids) {
             // A conversation is refused as what it is, never as our fault.

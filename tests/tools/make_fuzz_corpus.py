@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Writes the kept seeds of the fuzz targets over model files: small good files, and hostile ones.
 
-  make_fuzz_corpus.py tests/fuzz/corpus        needs python3 alone; writes gguf/, safetensors/ and config/
+  make_fuzz_corpus.py tests/fuzz/corpus        needs python3 alone; writes gguf/, safetensors/, config/ and tekken/
 
 Files found by fuzzing lie beside them under other names and are not touched.
 """
-import json, os, struct, sys
+import base64, json, os, struct, sys
 
 def gstr(text):
     data = text.encode() if isinstance(text, str) else text
@@ -130,6 +130,36 @@ def main(out):
     put("config", "hostile-code", changed(auto_map={"AutoModel": "evil.Model"}))
     put("config", "hostile-scaling", changed(rope_scaling={"type": "yarn", "factor": 1e308}))
     put("config", "hostile-depth", b'{"rope_scaling":' + b'{"a":' * 100 + b"1" + b"}" * 101)
+
+    put_tekken(put)
+
+TEKKEN_PATTERN = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?"
+                  r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|"
+                  r"\s*[\r\n]+|\s+(?!\S)|\s+")
+
+def put_tekken(put):
+    vocab = [bytes([i]) for i in range(256)] + [b"th", b"the", b" the", b"\xe4\xb8\x96"]
+    special = ["<unk>", "<s>", "</s>", "[INST]", "[/INST]"]
+    good = {"config": {"pattern": TEKKEN_PATTERN, "num_vocab_tokens": len(vocab), "default_vocab_size": len(vocab) + 6,
+                       "default_num_special_tokens": 6, "version": "v13"},
+            "vocab": [{"rank": i, "token_bytes": base64.b64encode(b).decode(), "token_str": None} for i, b in enumerate(vocab)],
+            "special_tokens": [{"rank": i, "token_str": n, "is_control": True} for i, n in enumerate(special)]}
+    def changed(config=(), **more):
+        return json.dumps({**good, **more, "config": {**good["config"], **dict(config)}}, separators=(",", ":")).encode()
+    put("tekken", "good.json", changed())
+    put("tekken", "settings.json", changed(model_settings_builder={"reasoning_effort": {
+        "type": "enum", "accepts_none": True, "default": "none", "values": ["none", "high"]}}))
+    put("tekken", "conventional.json", changed({"default_num_special_tokens": 20, "default_vocab_size": len(vocab) + 20},
+                                               special_tokens=None))
+    for i, n in enumerate((2**31, 2**32, 2**63 - 1, 2**64 - 1, -1)):
+        put("tekken", "hostile-size-%d.json" % i, changed({"default_vocab_size": n}, vocab=[]))
+        put("tekken", "hostile-special-%d.json" % i, changed({"default_num_special_tokens": n}, vocab=[]))
+        put("tekken", "hostile-id-%d.json" % i, changed(special_tokens=[{"rank": n, "token_str": "<s>", "is_control": True}], vocab=[]))
+    put("tekken", "hostile-pattern.json", changed({"pattern": "(a+)+$"}, vocab=[]))
+    put("tekken", "hostile-short.json", changed({"default_vocab_size": 400}, vocab=good["vocab"][:3]))
+    put("tekken", "hostile-twice.json", changed(vocab=good["vocab"][:257] + [dict(good["vocab"][256], rank=257)],
+                                                config={"default_vocab_size": 264}))
+    put("tekken", "text-cases", b"\xff" + "aB Cd EF gh/\n\r HELLO\u4e16A \u0301a\u0301B 12 \t x\u3000".encode())
 
 if __name__ == "__main__":
     if len(sys.argv) != 2: sys.exit(__doc__)
