@@ -28,7 +28,7 @@ public:
           cache_(std::move(cache)),
           scratch_(std::move(scratch)) {}
     void attach_thread() override { backend_->attach_thread(); }
-    Logits forward(const Batch& batch) override {
+    StepOutput forward(const Batch& batch) override {
         return engine::forward(*backend_, comm_, weights_, batch, cache_, scratch_);
     }
 
@@ -53,6 +53,9 @@ public:
     const Tokenizer& tokenizer() const override { return *tokenizer_; }
     Status submit(GenerationRequest request, std::shared_ptr<TokenSink> sink) override {
         return loop_.submit(std::move(request), std::move(sink));
+    }
+    Status submit_all(std::vector<Submission> submissions) override {
+        return loop_.submit_all(std::move(submissions));
     }
     void cancel(RequestId id) override { loop_.cancel(id); }
     EngineStats stats() const override { return loop_.stats(); }
@@ -141,6 +144,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const EngineConfig& config, const W
 
     StepLoopOptions options;
     options.vocab_size = model.vocab;
+    options.dim = model.dim;
     options.context_length = plan.context_length;
     options.max_sequences = config.max_sequences;
     options.max_queue = config.max_queue;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -31,6 +32,12 @@ struct EngineStats {
     std::int64_t last_step_mono_us = 0;
 };
 
+// A request and where its events go.
+struct Submission {
+    GenerationRequest request;
+    std::shared_ptr<TokenSink> sink;
+};
+
 // All methods are thread-safe. The destructor cancels what runs and joins the engine's threads.
 class Engine {
 public:
@@ -46,8 +53,14 @@ public:
 
     // Queues a request; events go to `sink` from the scheduler thread, the last one with `finish`.
     // kContextLengthExceeded (both numbers in the message), kInvalidArgument (ids or parameters out of range,
-    // empty prompt), kUnavailable (reason "queue_full" or "draining"), kConflict (the id is in use).
+    // empty prompt; the message begins with the field's name in request.h), kUnavailable (reason "queue_full"
+    // or "draining"), kConflict (the id is in use).
     virtual Status submit(GenerationRequest request, std::shared_ptr<TokenSink> sink) = 0;
+    // Queues all of them, in this order, or none: the answers to one prompt (`choice` 0, 1, ...), or the
+    // inputs of one call for embeddings. They are requests like others from then on: each ends, is cancelled
+    // and fails by itself. Errors as submit(), the first one found; kConflict also when two have the same id;
+    // kInvalidArgument for more than EngineConfig::max_queue, which would never fit.
+    virtual Status submit_all(std::vector<Submission> submissions) = 0;
     // Ends the request at the next step; unknown ids are ignored.
     virtual void cancel(RequestId id) = 0;
     virtual EngineStats stats() const = 0;

@@ -18,18 +18,20 @@ struct LogitBias {
     double bias = 0.0;  // [-100, 100]
 };
 
-// Order of application: logit_bias, penalties, temperature, top_k, top_p, min_p (runtime/sampler.h). temperature 0
-// is greedy: the highest logit after bias and penalties, the lowest id among equals.
+// Order of application: logit_bias, penalties, temperature, top_k, top_p, min_p (runtime/sampler.h).
+// temperature 0 is greedy: the highest logit after bias and penalties, the lowest id among equals.
 struct SamplingParams {
-    double temperature = 0.0;        // >= 0
-    double top_p = 1.0;              // (0, 1]
-    std::int32_t top_k = 0;          // 0: no limit
-    double min_p = 0.0;              // [0, 1]: what is less likely than min_p times the most likely goes
-    double presence_penalty = 0.0;   // [-2, 2], taken from a token's logit once it was generated
-    double frequency_penalty = 0.0;  // [-2, 2], taken from it as often as it was generated
+    double temperature = 0.0;           // >= 0
+    double top_p = 1.0;                 // (0, 1]
+    std::int32_t top_k = 0;             // 0: no limit
+    double min_p = 0.0;                 // [0, 1]: what is less likely than min_p times the most likely goes
+    double presence_penalty = 0.0;      // [-2, 2], taken from a token's logit once it was generated
+    double frequency_penalty = 0.0;     // [-2, 2], taken from it as often as it was generated
     std::vector<LogitBias> logit_bias;  // each id once
-    std::uint64_t seed = 0;          // the draw at a position depends on (seed, choice, position) alone
-    std::uint32_t choice = 0;        // which of several answers to one prompt this is
+    // The random number of a draw depends on (seed, choice, position) alone. Several answers to one prompt
+    // are as many requests that differ in id and `choice` (0, 1, ...; Engine::submit_all).
+    std::uint64_t seed = 0;
+    std::uint32_t choice = 0;
 };
 
 // How the hidden states of a prompt become one vector (embeddings).
@@ -47,12 +49,14 @@ struct GenerationRequest {
     // prefix): a leading space of SentencePiece's stays then. False: the answer is a text of its own.
     bool continues_text = false;
     bool ignore_eos = false;  // for measurements: only max_tokens and stop strings end the answer
-    std::int32_t min_tokens = 0;  // eos and stop tokens are not drawn before this many; <= max_tokens
+    // eos and stop tokens are not drawn while fewer were generated; a stop string still ends. <= max_tokens
+    std::int32_t min_tokens = 0;
     // Log-probabilities of each generated token and of its `*top_log_probs` most likely rivals (0 to
     // kMaxTopLogProbs), under the model's own distribution: before bias, penalties and temperature.
     std::optional<std::int32_t> top_log_probs;
     // The request is for an embedding: nothing is generated, max_tokens is 0, and the last event carries the
-    // pooled hidden state after the final norm, scaled to length 1.
+    // pooled hidden state after the final norm, scaled to length 1. All fields that say how to generate
+    // (sampling, stop, ...) stay at their defaults.
     std::optional<Pooling> embedding;
 };
 

@@ -18,19 +18,19 @@ struct TokenLogProb {
 // Of one generated token.
 struct TokenLogProbs {
     double log_prob = 0.0;
-    std::vector<TokenLogProb> top;  // the most likely, falling, equals by rising id
+    std::vector<TokenLogProb> top;  // the `top_log_probs` most likely, falling, equals by rising id
 };
 
 struct TokenEvent {
     std::string text;  // whole UTF-8 characters, never the beginning of a stop string; may be empty
-    std::vector<TokenId> tokens;  // the ids generated since the last event
-    std::vector<TokenLogProbs> log_probs;  // one for each of `tokens` when the request asked for them, else empty
+    std::vector<TokenId> tokens;           // the ids generated since the last event
+    std::vector<TokenLogProbs> log_probs;  // of each of `tokens`, if the request asked; else empty
     std::vector<float> embedding;          // [D], on the last event of an embedding request that went well
     // Set on the last event, exactly once per request.
     std::optional<FinishReason> finish;
-    // With FinishReason::kError (kInternal: the model gave no usable logits), and with kCancelled when the
-    // caller did not ask for it: kDeadlineExceeded (the request's deadline, or the sink was full too long),
-    // kUnavailable (the engine is being destroyed).
+    // With FinishReason::kError (kInternal: the model gave no usable logits or hidden states), and with
+    // kCancelled when the caller did not ask for it: kDeadlineExceeded (the request's deadline, or the sink
+    // was full too long), kUnavailable (the engine is being destroyed).
     std::optional<Error> error;
     Usage usage;  // so far
 };

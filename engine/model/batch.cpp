@@ -22,6 +22,7 @@ BatchBuilder::BatchBuilder(std::int32_t max_rows, std::int32_t max_sequences, st
 
 void BatchBuilder::clear() {
     decode_sequences_ = 0;
+    wants_hidden_ = false;
     for (auto* array : {&tokens_, &positions_, &sequence_of_row_, &first_row_, &token_count_, &cached_tokens_,
                         &block_tables_, &logit_rows_}) {
         array->clear();
@@ -29,7 +30,7 @@ void BatchBuilder::clear() {
 }
 
 void BatchBuilder::add(std::span<const std::int32_t> tokens, std::int32_t cached_tokens,
-                       std::span<const std::int32_t> block_table, WantLogits want) {
+                       std::span<const std::int32_t> block_table, WantLogits want, bool want_hidden) {
     const auto count = static_cast<std::int32_t>(tokens.size());
     const auto first = static_cast<std::int32_t>(tokens_.size());
     const auto sequence = static_cast<std::int32_t>(first_row_.size());
@@ -38,6 +39,7 @@ void BatchBuilder::add(std::span<const std::int32_t> tokens, std::int32_t cached
     CHECK_LT(sequence, max_sequences_);
     CHECK_LE(static_cast<std::int32_t>(block_table.size()), max_blocks_);
     if (count == 1 && decode_sequences_ == sequence) ++decode_sequences_;
+    wants_hidden_ = wants_hidden_ || want_hidden;
     for (std::int32_t i = 0; i < count; ++i) {
         tokens_.push_back(tokens[static_cast<std::size_t>(i)]);
         positions_.push_back(cached_tokens + i);
@@ -64,6 +66,7 @@ Batch BatchBuilder::batch() const {
     batch.max_blocks = max_blocks_;
     batch.decode_sequences = decode_sequences_;
     batch.logit_rows = logit_rows_;
+    batch.wants_hidden = wants_hidden_;
     return batch;
 }
 

@@ -26,6 +26,7 @@ struct Batch {
     std::int32_t decode_sequences = 0;            // the first so many sequences have one token each
 
     std::span<const std::int32_t> logit_rows;  // [L] token rows, ascending
+    bool wants_hidden = false;                 // the hidden states after the final norm are wanted, too
 
     std::int64_t rows() const { return static_cast<std::int64_t>(tokens.size()); }
     std::int64_t sequences() const { return static_cast<std::int64_t>(first_row.size()); }
@@ -46,8 +47,9 @@ public:
     void clear();
     // Appends a sequence's tokens at positions cached_tokens, cached_tokens + 1, ... CHECK: capacity, at
     // least one token. The block table covers cached_tokens + tokens; entries beyond are never read.
+    // want_hidden: the step gives the hidden states of these tokens (and of the others).
     void add(std::span<const std::int32_t> tokens, std::int32_t cached_tokens,
-             std::span<const std::int32_t> block_table, WantLogits want);
+             std::span<const std::int32_t> block_table, WantLogits want, bool want_hidden = false);
     // Valid until the next add() or clear().
     Batch batch() const;
 
@@ -56,6 +58,7 @@ private:
     std::int32_t max_sequences_;
     std::int32_t max_blocks_;
     std::int32_t decode_sequences_ = 0;
+    bool wants_hidden_ = false;
     std::vector<std::int32_t> tokens_;
     std::vector<std::int32_t> positions_;
     std::vector<std::int32_t> sequence_of_row_;

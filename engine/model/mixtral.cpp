@@ -59,8 +59,8 @@ Result<Scratch> Scratch::create(const ModelConfig& config, std::int32_t max_rows
     return scratch;
 }
 
-Logits forward(Backend& backend, Communicator& comm, const Weights& weights, const Batch& batch,
-               KvCache& cache, Scratch& scratch) {
+StepOutput forward(Backend& backend, Communicator& comm, const Weights& weights, const Batch& batch,
+                   KvCache& cache, Scratch& scratch) {
     const ModelConfig& config = weights.config;
     const std::int64_t tokens = batch.rows();
     const auto wanted = static_cast<std::int64_t>(batch.logit_rows.size());
@@ -117,12 +117,17 @@ Logits forward(Backend& backend, Communicator& comm, const Weights& weights, con
         comm.all_reduce(x);
     }
 
-    const Logits logits{scratch.logits.slice_rows(0, wanted), scratch.finite.slice_columns(0, wanted)};
+    StepOutput out{{scratch.logits.slice_rows(0, wanted), scratch.finite.slice_columns(0, wanted)}, {}};
     if (wanted > 0) {
         backend.logits(x, batch.logit_rows, weights.norm, config.norm_eps, weights.output,
-                       scratch.logits_normed.slice_rows(0, wanted), logits.values, logits.finite);
+                       scratch.logits_normed.slice_rows(0, wanted), out.logits.values, out.logits.finite);
     }
-    return logits;
+    if (batch.wants_hidden) {
+        // Of all rows, into the buffer of the layers' norms: beside a layer this costs nothing.
+        backend.rms_norm(x, weights.norm, config.norm_eps, normed);
+        out.hidden = normed;
+    }
+    return out;
 }
 
 }  // namespace ostal::engine

@@ -80,15 +80,23 @@ struct Scratch {
     Arena arena;
 };
 
-// The rows of Batch::logit_rows, in the scratch: valid until the next forward().
+// The rows of Batch::logit_rows.
 struct Logits {
     View values;  // [L, V] f32
     View finite;  // [L] i32: 0 where a NaN or an infinity came out; such a row must not be sampled from
 };
 
-// One step: writes the batch's keys and values into the cache and returns the wanted logits. The ids are
+// What a step gives, in the scratch: valid until the next forward().
+struct StepOutput {
+    Logits logits;
+    // [T, D] f32: the residual stream after the final norm, what the output matrix multiplies, by token row;
+    // empty unless Batch::wants_hidden. May hold NaN or infinities.
+    View hidden;
+};
+
+// One step: writes the batch's keys and values into the cache and returns what the batch wants. The ids are
 // below V, the batch fits the scratch and the block tables lie in the cache: CHECK. Allocates nothing.
-Logits forward(Backend& backend, Communicator& comm, const Weights& weights, const Batch& batch,
-               KvCache& cache, Scratch& scratch);
+StepOutput forward(Backend& backend, Communicator& comm, const Weights& weights, const Batch& batch,
+                   KvCache& cache, Scratch& scratch);
 
 }  // namespace ostal::engine

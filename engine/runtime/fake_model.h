@@ -57,6 +57,7 @@ private:
 
 class FakeModel final : public StepModel {
 public:
+    static constexpr std::int32_t kDim = 6;
     static constexpr std::int32_t kVocabSize = 264;  // the last four are padding, with the highest logits
     static constexpr TokenId kPoison = 200;          // a sequence that holds it gets NaN logits,
     static constexpr TokenId kFlaggedPoison = 201;   // or this one: the `finite` flag cleared as well
@@ -66,6 +67,7 @@ public:
         : block_tokens_(block_tokens),
           cells_(static_cast<std::size_t>(blocks * block_tokens), -1),
           logits_(static_cast<std::size_t>(max_rows * kVocabSize)),
+          hidden_(static_cast<std::size_t>(max_rows * kDim)),
           finite_(static_cast<std::size_t>(max_rows)) {}
 
     // Before the loop starts.
@@ -75,7 +77,7 @@ public:
 
     void attach_thread() override {}
 
-    Logits forward(const Batch& batch) override {
+    StepOutput forward(const Batch& batch) override {
         if (before_step) before_step();
         ++steps;
         for (std::size_t row = 0; row < batch.tokens.size(); ++row) {
@@ -85,8 +87,28 @@ public:
             fill_row(batch, static_cast<std::size_t>(batch.logit_rows[i]), i);
         }
         const auto rows = static_cast<std::int64_t>(batch.logit_rows.size());
-        return {View::make(logits_.data(), DType::kF32, {rows, kVocabSize}),
-                View::make(finite_.data(), DType::kI32, {rows})};
+        StepOutput out{{View::make(logits_.data(), DType::kF32, {rows, kVocabSize}),
+                        View::make(finite_.data(), DType::kI32, {rows})},
+                       {}};
+        if (batch.wants_hidden) {
+            for (std::size_t row = 0; row < batch.tokens.size(); ++row) fill_hidden(batch, row);
+            out.hidden = View::make(hidden_.data(), DType::kF32, {batch.rows(), kDim});
+        }
+        return out;
+    }
+
+    // The hidden state after `tokens`.
+    static void hidden_state(std::span<const TokenId> tokens, std::span<float> out) {
+        std::uint64_t hash = 0x2545F4914F6CDD1DU;
+        bool poisoned = false;
+        for (const TokenId token : tokens) {
+            hash = mix(hash ^ static_cast<std::uint64_t>(token + 1));
+            poisoned = poisoned || token == kPoison;
+        }
+        for (std::size_t i = 0; i < out.size(); ++i) {
+            out[i] = static_cast<float>(mix(hash + i) % 20'011) / 1000.0F - 9.7F;
+        }
+        if (poisoned) out[0] = std::numeric_limits<float>::infinity();
     }
 
 private:
@@ -96,6 +118,14 @@ private:
                            static_cast<std::size_t>(position / block_tokens_);
         const std::int32_t block = batch.block_tables[entry];
         return cells_.at(static_cast<std::size_t>(block * block_tokens_ + position % block_tokens_));
+    }
+
+    void fill_hidden(const Batch& batch, std::size_t row) {
+        std::vector<TokenId> tokens;
+        for (std::int32_t position = 0; position <= batch.positions[row]; ++position) {
+            tokens.push_back(cell(batch, row, position));
+        }
+        hidden_state(tokens, std::span(hidden_).subspan(row * kDim, kDim));
     }
 
     void fill_row(const Batch& batch, std::size_t row, std::size_t out_row) {
@@ -133,6 +163,7 @@ private:
     const std::int32_t block_tokens_;
     std::vector<TokenId> cells_;
     std::vector<float> logits_;
+    std::vector<float> hidden_;
     std::vector<std::int32_t> finite_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <string>
+#include <utility>
 
 #include "base/check.h"
 
@@ -15,21 +16,37 @@ Inbox::Inbox(std::int32_t max_unstarted, std::int32_t max_alive)
 }
 
 Status Inbox::submit(std::unique_ptr<ActiveRequest> request) {
+    std::vector<std::unique_ptr<ActiveRequest>> one;
+    one.push_back(std::move(request));
+    return submit(std::move(one));
+}
+
+Status Inbox::submit(std::vector<std::unique_ptr<ActiveRequest>> requests) {
+    const std::size_t count = requests.size();
+    if (count > static_cast<std::size_t>(max_unstarted_)) {
+        return fail(Code::kInvalidArgument, std::to_string(count) +
+                                                " requests at once, but the queue holds " +
+                                                std::to_string(max_unstarted_));
+    }
     {
         const std::lock_guard lock(mutex_);
         if (closed_) {
             return fail(Error(Code::kUnavailable, "the engine takes no more requests").because("draining"));
         }
-        if (unstarted_ >= max_unstarted_ || alive_.size() >= static_cast<std::size_t>(max_alive_)) {
+        if (static_cast<std::size_t>(unstarted_) + count > static_cast<std::size_t>(max_unstarted_) ||
+            alive_.size() + count > static_cast<std::size_t>(max_alive_)) {
             return fail(Error(Code::kUnavailable,
                               "the engine's queue is full: " + std::to_string(unstarted_) + " requests wait")
                             .because("queue_full"));
         }
-        if (!alive_.emplace(request->id, false).second) {
-            return fail(Code::kConflict, "request id " + std::to_string(request->id) + " is in use");
+        for (std::size_t i = 0; i < count; ++i) {
+            const RequestId id = requests[i]->id;
+            if (alive_.emplace(id, false).second) continue;
+            while (i > 0) alive_.erase(requests[--i]->id);
+            return fail(Code::kConflict, "request id " + std::to_string(id) + " is in use");
         }
-        ++unstarted_;
-        submitted_.push_back(std::move(request));
+        unstarted_ += static_cast<std::int32_t>(count);
+        for (auto& request : requests) submitted_.push_back(std::move(request));
     }
     something_came_.notify_one();
     return {};

@@ -27,7 +27,9 @@ class Inbox {
 public:
     Inbox(std::int32_t max_unstarted, std::int32_t max_alive);
 
-    // kUnavailable (reason "queue_full" or "draining"), kConflict (the id is alive).
+    // All or none. kUnavailable (reason "queue_full" or "draining"), kConflict (an id is alive or comes
+    // twice), kInvalidArgument (more than max_unstarted).
+    Status submit(std::vector<std::unique_ptr<ActiveRequest>> requests);
     Status submit(std::unique_ptr<ActiveRequest> request);
     // Unknown ids are ignored: the request has just ended.
     void cancel(RequestId id);

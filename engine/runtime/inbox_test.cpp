@@ -17,7 +17,7 @@ std::unique_ptr<ActiveRequest> request(RequestId id) {
     wanted.prompt = {1};
     wanted.max_tokens = 1;
     return std::make_unique<ActiveRequest>(std::move(wanted), std::make_shared<test::CollectingSink>(),
-                                           tokenizer);
+                                           tokenizer, 1);
 }
 
 TEST(Inbox, KeepsOrderAndIsBoundedByWhatIsAlive) {
@@ -42,6 +42,35 @@ TEST(Inbox, KeepsOrderAndIsBoundedByWhatIsAlive) {
     inbox.note_ended(7, true);
     EXPECT_EQ(inbox.submit(request(6)).error().code(), Code::kConflict);
     EXPECT_TRUE(inbox.submit(request(7)).has_value());  // the id is free again
+}
+
+std::vector<std::unique_ptr<ActiveRequest>> group(std::initializer_list<RequestId> ids) {
+    std::vector<std::unique_ptr<ActiveRequest>> out;
+    for (const RequestId id : ids) out.push_back(request(id));
+    return out;
+}
+
+TEST(Inbox, AGroupIsTakenWholeOrNotAtAll) {
+    Inbox inbox(4, 5);
+    ASSERT_TRUE(inbox.submit(request(1)).has_value());
+    EXPECT_EQ(inbox.submit(group({2, 3, 4, 5})).error().reason(), "queue_full");
+    EXPECT_EQ(inbox.submit(group({2, 3, 1})).error().code(), Code::kConflict);
+    EXPECT_EQ(inbox.submit(group({2, 3, 2})).error().code(), Code::kConflict);
+    EXPECT_EQ(inbox.submit(group({2, 3, 4, 5, 6})).error().code(), Code::kInvalidArgument);
+    EXPECT_EQ(inbox.untaken(), 1);
+    ASSERT_TRUE(inbox.submit(group({2, 3, 4})).has_value());  // nothing of the refused ones is left
+    EXPECT_EQ(inbox.submit(request(5)).error().reason(), "queue_full");
+    Mail mail;
+    inbox.take(mail, 0);
+    std::vector<RequestId> ids;
+    for (const auto& taken : mail.submitted) ids.push_back(taken->id);
+    EXPECT_EQ(ids, (std::vector<RequestId>{1, 2, 3, 4}));
+    for (int i = 0; i < 4; ++i) inbox.note_started();
+    EXPECT_EQ(inbox.submit(group({5, 6})).error().reason(), "queue_full");  // five may be alive
+    EXPECT_TRUE(inbox.submit(group({5})).has_value());
+    EXPECT_TRUE(inbox.submit(group({})).has_value());
+    inbox.close();
+    EXPECT_EQ(inbox.submit(group({7})).error().reason(), "draining");
 }
 
 TEST(Inbox, CancelsWhatIsAliveOnce) {

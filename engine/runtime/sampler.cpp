@@ -42,6 +42,8 @@ TokenId pick(std::size_t count, double target, Weight weight, Id id) {
 
 Sampler::Sampler(std::int32_t vocab_size) : vocab_size_(static_cast<std::size_t>(vocab_size)) {
     CHECK_GT(vocab_size, 0);
+    adjusted_.resize(vocab_size_);
+    counts_.resize(vocab_size_, 0);
     weights_.resize(vocab_size_);
     candidates_.reserve(vocab_size_);
 }
@@ -67,10 +69,43 @@ void Sampler::take_highest(std::span<const float> logits, std::size_t count) {
     std::sort_heap(candidates_.begin(), candidates_.end(), ranks_before);
 }
 
-Result<TokenId> Sampler::sample(std::span<const float> logits, const SamplingParams& params,
-                                const DrawKey& key) {
-    CHECK_EQ(logits.size(), vocab_size_);
+// The logits after bias, penalties and barred tokens; the model's own when there are none.
+std::span<const float> Sampler::adjust(std::span<const float> logits, const SamplingParams& params,
+                                       const DrawHistory& history) {
+    const bool penalised = params.presence_penalty != 0.0 || params.frequency_penalty != 0.0;
+    if (params.logit_bias.empty() && !penalised && history.barred.empty()) return logits;
+    const auto known = [&](TokenId id) { return id >= 0 && static_cast<std::size_t>(id) < vocab_size_; };
+    const auto add = [&](std::size_t id, double term) {
+        adjusted_[id] = static_cast<float>(static_cast<double>(adjusted_[id]) + term);
+    };
+    std::copy(logits.begin(), logits.end(), adjusted_.begin());
+    for (const LogitBias& bias : params.logit_bias) {
+        if (known(bias.id)) add(static_cast<std::size_t>(bias.id), bias.bias);
+    }
+    if (penalised) {
+        for (const TokenId id : history.generated) {
+            if (known(id)) ++counts_[static_cast<std::size_t>(id)];
+        }
+        for (const TokenId id : history.generated) {
+            if (!known(id)) continue;
+            std::int32_t& count = counts_[static_cast<std::size_t>(id)];
+            if (count == 0) continue;  // done at its first occurrence
+            add(static_cast<std::size_t>(id), -(params.presence_penalty + params.frequency_penalty * count));
+            count = 0;
+        }
+    }
+    for (const TokenId id : history.barred) {
+        if (known(id)) adjusted_[static_cast<std::size_t>(id)] = -std::numeric_limits<float>::infinity();
+    }
+    return adjusted_;
+}
+
+Result<TokenId> Sampler::sample(std::span<const float> model_logits, const SamplingParams& params,
+                                const DrawHistory& history, const DrawKey& key) {
+    CHECK_EQ(model_logits.size(), vocab_size_);
     CHECK(params.temperature >= 0.0 && params.top_p > 0.0 && params.top_p <= 1.0 && params.top_k >= 0);
+    CHECK(params.min_p >= 0.0 && params.min_p <= 1.0);
+    const std::span<const float> logits = adjust(model_logits, params, history);
     OSTAL_TRY(const TokenId best, highest(logits));
     if (params.temperature == 0.0 || params.top_k == 1) return best;
 
@@ -87,13 +122,13 @@ Result<TokenId> Sampler::sample(std::span<const float> logits, const SamplingPar
         for (std::size_t i = 0; i < candidates_.size(); ++i) candidates_[i].value = weights[i];
     } else {
         total = softmax_weights(logits, max, inverse_temperature, weights_);
-        if (params.top_p == 1.0) {
+        if (params.top_p == 1.0 && params.min_p == 0.0) {
             return pick(
                 vocab_size_, uniform(key) * total, [&](std::size_t i) { return weights_[i]; },
                 [](std::size_t i) { return static_cast<TokenId>(i); });
         }
         // Tokens below (1 - top_p) / V of the mass make less than 1 - top_p together: the nucleus is without
-        // them.
+        // them. With top_p 1 this is 0: all stay.
         const auto negligible =
             static_cast<float>((1.0 - params.top_p) / static_cast<double>(vocab_size_) * total * 0.999);
         candidates_.clear();
@@ -102,6 +137,7 @@ Result<TokenId> Sampler::sample(std::span<const float> logits, const SamplingPar
         }
     }
     if (params.top_p < 1.0) total = cut_to_nucleus(params.top_p * total);
+    if (params.min_p > 0.0) total = cut_below(params.min_p);
     return pick(
         candidates_.size(), uniform(key) * total, [&](std::size_t i) { return candidates_[i].value; },
         [&](std::size_t i) { return candidates_[i].id; });
@@ -128,15 +164,30 @@ double Sampler::cut_to_nucleus(double wanted) {
     }
 }
 
+// Leaves the candidates of at least this weight, in their order, and returns their sum. The highest weight is
+// exactly 1.
+double Sampler::cut_below(double least_weight) {
+    std::erase_if(candidates_,
+                  [&](const Candidate& c) { return static_cast<double>(c.value) < least_weight; });
+    double sum = 0.0;
+    for (const Candidate& candidate : candidates_) sum += static_cast<double>(candidate.value);
+    return sum;
+}
+
 Result<double> Sampler::log_probs(std::span<const float> logits, TokenId chosen,
                                   std::span<TokenLogProb> top) {
     CHECK_EQ(logits.size(), vocab_size_);
     CHECK(chosen >= 0 && static_cast<std::size_t>(chosen) < vocab_size_);
     CHECK_LE(top.size(), vocab_size_);
     OSTAL_TRY(const TokenId best, highest(logits));
-    const float max = logits[static_cast<std::size_t>(best)];
-    const double log_total =
-        static_cast<double>(max) + std::log(softmax_weights(logits, max, 1.0F, weights_));
+    const auto max = static_cast<double>(logits[static_cast<std::size_t>(best)]);
+    double total = 0.0;
+    for (const float logit : logits) {
+        // What is e^-60 of the highest is lost to rounding in a sum of even 2^30 of them.
+        const double below = static_cast<double>(logit) - max;
+        if (below > -60.0) total += std::exp(below);
+    }
+    const double log_total = max + std::log(total);
     if (!top.empty()) {
         take_highest(logits, top.size());
         for (std::size_t i = 0; i < top.size(); ++i) {

@@ -19,7 +19,7 @@ constexpr float kInf = std::numeric_limits<float>::infinity();
 
 TokenId draw(const std::vector<float>& logits, const SamplingParams& params, std::int64_t position) {
     Sampler sampler(static_cast<std::int32_t>(logits.size()));
-    const auto token = sampler.sample(logits, params, {params.seed, 0, position});
+    const auto token = sampler.sample(logits, params, {}, {params.seed, 0, position});
     EXPECT_TRUE(token.has_value());
     return token.value_or(-1);
 }
@@ -55,7 +55,7 @@ void expect_distribution(const std::vector<float>& logits, SamplingParams params
     Sampler sampler(static_cast<std::int32_t>(logits.size()));
     std::vector<int> seen(logits.size(), 0);
     for (int i = 0; i < draws; ++i) {
-        const auto token = sampler.sample(logits, params, {params.seed, 0, i});
+        const auto token = sampler.sample(logits, params, {}, {params.seed, 0, i});
         ASSERT_TRUE(token.has_value());
         ++seen[static_cast<std::size_t>(*token)];
     }
@@ -181,13 +181,13 @@ TEST(Sampler, BrokenLogitsAreAnErrorNotACrash) {
     for (const auto& logits : std::vector<std::vector<float>>{
              {nan, 1.0F, 2.0F}, {1.0F, 2.0F, nan}, {kInf, 0.0F, 0.0F}, {-kInf, -kInf, -kInf}}) {
         for (const SamplingParams& params : {SamplingParams{}, sampled}) {
-            const auto token = sampler.sample(logits, params, {});
+            const auto token = sampler.sample(logits, params, {}, {});
             ASSERT_FALSE(token.has_value());
             EXPECT_EQ(token.error().code(), Code::kInternal);
         }
         EXPECT_FALSE(sampler.log_probs(logits, 0, {}).has_value());
     }
-    EXPECT_EQ(*sampler.sample(std::vector<float>{0.0F, 1.0F, 0.5F}, {}, {}), 1);
+    EXPECT_EQ(*sampler.sample(std::vector<float>{0.0F, 1.0F, 0.5F}, {}, {}, {}), 1);
 }
 
 TEST(Sampler, ADrawDependsOnSeedChoiceAndPositionAlone) {
@@ -199,18 +199,20 @@ TEST(Sampler, ADrawDependsOnSeedChoiceAndPositionAlone) {
     Sampler other(300);
     std::vector<TokenId> forward;
     for (std::int64_t position = 0; position < 200; ++position) {
-        forward.push_back(*one.sample(logits, params, {42, 0, position}));
+        forward.push_back(*one.sample(logits, params, {}, {42, 0, position}));
     }
     for (std::int64_t position = 199; position >= 0; --position) {
-        (void)other.sample(random_logits(300, static_cast<std::uint64_t>(position), 2.0), params, {1, 0, 0});
-        EXPECT_EQ(*other.sample(logits, params, {42, 0, position}),
+        (void)other.sample(random_logits(300, static_cast<std::uint64_t>(position), 2.0), params, {},
+                           {1, 0, 0});
+        EXPECT_EQ(*other.sample(logits, params, {}, {42, 0, position}),
                   forward[static_cast<std::size_t>(position)]);
     }
     const auto differs = [&](DrawKey base) {
         int count = 0;
         for (std::int64_t position = 0; position < 200; ++position) {
             base.position = position;
-            count += *one.sample(logits, params, base) != forward[static_cast<std::size_t>(position)] ? 1 : 0;
+            count +=
+                *one.sample(logits, params, {}, base) != forward[static_cast<std::size_t>(position)] ? 1 : 0;
         }
         return count;
     };
@@ -245,7 +247,7 @@ TEST(Sampler, AllocatesNothingAfterConstruction) {
         params.temperature = position % 2 == 0 ? 0.0 : 0.9;
         params.top_p = position % 4 < 2 ? 1.0 : 0.9;
         params.top_k = position % 8 < 4 ? 0 : 50;
-        ASSERT_TRUE(sampler.sample(logits, params, {7, 0, position}).has_value());
+        ASSERT_TRUE(sampler.sample(logits, params, {}, {7, 0, position}).has_value());
         ASSERT_TRUE(sampler.log_probs(logits, 3, top).has_value());
     }
     EXPECT_EQ(testing_support::allocations_on_this_thread(), before);

@@ -28,7 +28,7 @@ bool Scheduler::submit(SlotId slot, std::int32_t token_count) {
     CHECK(!in_step_);
     Entry& entry = at(slot);
     CHECK(entry.state == State::kFree);
-    CHECK(token_count >= 1 && token_count < limits_.max_sequence_tokens);
+    CHECK(token_count >= 1 && token_count <= limits_.max_sequence_tokens);
     if (unstarted_ >= limits_.max_waiting) return false;
     entry = Entry{};
     entry.state = State::kWaiting;

@@ -71,7 +71,8 @@ public:
 
     // --- events ---
     // A request with `token_count` prompt tokens joins the queue under a free slot. False when `max_waiting`
-    // requests wait already. CHECK: the slot is free, 1 <= token_count < max_sequence_tokens.
+    // requests wait already. CHECK: the slot is free, 1 <= token_count <= max_sequence_tokens. One of that
+    // many is removed after its prefill (an embedding); as one with fewer tokens may be.
     [[nodiscard]] bool submit(SlotId slot, std::int32_t token_count);
     // The request has ended (finished, cancelled, reader gone): blocks are freed, the slot is free again.
     void remove(SlotId slot);

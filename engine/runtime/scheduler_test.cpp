@@ -463,7 +463,7 @@ TEST(SchedulerDeathTest, MisuseIsABug) {
     EXPECT_DEATH(scheduler.remove(1), "state");
     ASSERT_TRUE(scheduler.submit(1, 4));
     EXPECT_DEATH((void)scheduler.submit(1, 4), "state");
-    EXPECT_DEATH((void)scheduler.submit(2, 32), "token_count");
+    EXPECT_DEATH((void)scheduler.submit(2, 33), "token_count");
     EXPECT_DEATH((void)scheduler.submit(16, 4), "slot");
     EXPECT_DEATH(scheduler.append_token(1), "state");
     (void)scheduler.plan();

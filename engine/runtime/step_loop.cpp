@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <span>
 #include <string>
 #include <utility>
 
 #include "base/check.h"
+#include "engine/runtime/check_request.h"
 
 namespace ostal::engine {
 namespace {
@@ -45,6 +45,7 @@ void push_text(ActiveRequest& active, TokenId token) {
 StepLoop::StepLoop(StepLoopOptions options, StepModel& model, const Tokenizer& tokenizer, const Clock& clock,
                    LogSink& log)
     : options_(std::move(options)),
+      drawable_(std::min(options_.vocab_size, tokenizer.vocab_size())),
       model_(model),
       tokenizer_(tokenizer),
       clock_(clock),
@@ -52,14 +53,14 @@ StepLoop::StepLoop(StepLoopOptions options, StepModel& model, const Tokenizer& t
       inbox_(options_.max_queue, options_.max_queue + options_.max_sequences),
       pool_(options_.kv_blocks),
       scheduler_(scheduler_limits(options_), pool_),
-      // Rows of the model beyond the vocabulary are padding: they are never sampled.
-      sampler_(std::min(options_.vocab_size, tokenizer.vocab_size())),
+      sampler_(drawable_),
       batch_(options_.max_sequences + options_.step_token_budget, options_.max_sequences,
              (options_.context_length + options_.kv_block_tokens - 1) / options_.kv_block_tokens) {
     const auto slots = static_cast<std::size_t>(options_.max_queue + options_.max_sequences);
     requests_.resize(slots);
     for (std::size_t slot = slots; slot > 0; --slot) free_slots_.push_back(static_cast<SlotId>(slot - 1));
     sampled_.reserve(static_cast<std::size_t>(options_.max_sequences));
+    pooled_.reserve(static_cast<std::size_t>(options_.max_sequences));
     store(published_.last_step_mono_us, clock_.mono_now_us());
     publish();
     thread_ = NamedThread("ost-sched", [this] { run(); });
@@ -71,37 +72,26 @@ StepLoop::~StepLoop() {
 }
 
 Status StepLoop::submit(GenerationRequest request, std::shared_ptr<TokenSink> sink) {
-    CHECK(sink != nullptr);
-    OSTAL_TRYV(check(request));
-    return inbox_.submit(std::make_unique<ActiveRequest>(std::move(request), std::move(sink), tokenizer_));
+    OSTAL_TRY(auto accepted, accept({std::move(request), std::move(sink)}));
+    return inbox_.submit(std::move(accepted));
 }
 
-Status StepLoop::check(const GenerationRequest& request) const {
-    const auto invalid = [](std::string what) { return fail(Code::kInvalidArgument, std::move(what)); };
-    if (request.prompt.empty()) return invalid("the prompt has no tokens");
-    if (request.max_tokens < 1) return invalid("max_tokens must be at least 1");
-    const SamplingParams& sampling = request.sampling;
-    if (!std::isfinite(sampling.temperature) || sampling.temperature < 0.0) {
-        return invalid("temperature must be a number of at least 0");
+Status StepLoop::submit_all(std::vector<Submission> submissions) {
+    std::vector<std::unique_ptr<ActiveRequest>> accepted;
+    for (Submission& submission : submissions) {
+        OSTAL_TRY(auto one, accept(std::move(submission)));
+        accepted.push_back(std::move(one));
     }
-    if (!(sampling.top_p > 0.0 && sampling.top_p <= 1.0))
-        return invalid("top_p must be above 0 and at most 1");
-    if (sampling.top_k < 0) return invalid("top_k must be at least 0");
-    for (const TokenId token : request.prompt) {
-        if (token < 0 || token >= options_.vocab_size) {
-            return invalid("token id " + std::to_string(token) + " is outside the vocabulary of " +
-                           std::to_string(options_.vocab_size));
-        }
-    }
-    const auto prompt_tokens = static_cast<std::int64_t>(request.prompt.size());
-    if (prompt_tokens + request.max_tokens > options_.context_length) {
-        return fail(Code::kContextLengthExceeded,
-                    "the model's context is " + std::to_string(options_.context_length) + " tokens, but " +
-                        std::to_string(prompt_tokens + request.max_tokens) + " were asked for (" +
-                        std::to_string(prompt_tokens) + " in the prompt, " +
-                        std::to_string(request.max_tokens) + " to generate)");
-    }
-    return {};
+    return inbox_.submit(std::move(accepted));
+}
+
+Result<std::unique_ptr<ActiveRequest>> StepLoop::accept(Submission submission) const {
+    CHECK(submission.sink != nullptr);
+    GenerationRequest& request = submission.request;
+    OSTAL_TRYV(check_request(request, {options_.vocab_size, drawable_, options_.context_length}));
+    request.stop_tokens.insert(request.stop_tokens.end(), options_.eos.begin(), options_.eos.end());
+    return std::make_unique<ActiveRequest>(std::move(request), std::move(submission.sink), tokenizer_,
+                                           options_.dim);
 }
 
 void StepLoop::drain(std::int64_t limit_us) {
@@ -196,6 +186,7 @@ void StepLoop::enforce_limits(std::int64_t now_us) {
 void StepLoop::run_step(const StepPlan& plan) {
     batch_.clear();
     sampled_.clear();
+    pooled_.clear();
     for (const PlannedSequence& sequence : plan.sequences) {
         ActiveRequest& active = request(sequence.slot);
         if (!active.started) {
@@ -206,47 +197,69 @@ void StepLoop::run_step(const StepPlan& plan) {
             std::span<const TokenId>(active.tokens)
                 .subspan(static_cast<std::size_t>(sequence.first_position),
                          static_cast<std::size_t>(sequence.token_count));
-        batch_.add(tokens, sequence.first_position, sequence.blocks,
-                   sequence.sample ? WantLogits::kLast : WantLogits::kNone);
-        if (sequence.sample) sampled_.push_back(sequence.slot);
         const std::int32_t end_position = sequence.first_position + sequence.token_count;
+        const bool sampled = sequence.sample && !active.pooler;
+        // Of a chunk's positions the last is wanted if any is.
+        const bool pooled = active.pooler && active.pooler->wants(end_position - 1, active.prompt_tokens);
+        batch_.add(tokens, sequence.first_position, sequence.blocks,
+                   sampled ? WantLogits::kLast : WantLogits::kNone, pooled);
+        if (sampled) sampled_.push_back(sequence.slot);
         const std::int32_t of_prompt = std::min(end_position, active.prompt_tokens) - sequence.first_position;
         add(published_.prompt_tokens, std::max(of_prompt, 0));
     }
-    const Logits logits = model_.forward(batch_.batch());
+    const StepOutput output = model_.forward(batch_.batch());
+    pool_hidden(plan, output.hidden);
     scheduler_.step_finished();
     add(published_.steps, 1);
     for (std::size_t row = 0; row < sampled_.size(); ++row) {
-        take_token(sampled_[row], logits, static_cast<std::int64_t>(row));
+        take_token(sampled_[row], output.logits, static_cast<std::int64_t>(row));
     }
+    for (const SlotId slot : pooled_) finish_embedding(slot);
+}
+
+// Rows of `hidden` follow each other as the plan's sequences do.
+void StepLoop::pool_hidden(const StepPlan& plan, const View& hidden) {
+    const auto dim = static_cast<std::size_t>(options_.dim);
+    std::int64_t first_row = 0;
+    for (const PlannedSequence& sequence : plan.sequences) {
+        ActiveRequest& active = request(sequence.slot);
+        for (std::int32_t i = 0; active.pooler && i < sequence.token_count; ++i) {
+            const std::int32_t position = sequence.first_position + i;
+            if (!active.pooler->wants(position, active.prompt_tokens)) continue;
+            active.pooler->take(position, std::span(hidden.row<float>(first_row + i), dim));
+        }
+        if (active.pooler && sequence.sample) pooled_.push_back(sequence.slot);
+        first_row += sequence.token_count;
+    }
+}
+
+void StepLoop::finish_embedding(SlotId slot) {
+    Result<std::vector<float>> embedding = request(slot).pooler->finish();
+    if (!embedding) {
+        end_broken(slot, std::move(embedding).error());
+        return;
+    }
+    request(slot).event.embedding = std::move(*embedding);
+    end(slot, FinishReason::kStop);
 }
 
 // Samples a sequence's next token and turns it into text; ends the sequence, or offers what its sink may see.
 void StepLoop::take_token(SlotId slot, const Logits& logits, std::int64_t row) {
     ActiveRequest& active = request(slot);
-    const auto vocabulary = static_cast<std::size_t>(std::min(options_.vocab_size, tokenizer_.vocab_size()));
-    const std::span<const float> values(logits.values.row<float>(row), vocabulary);
-    const DrawKey key{active.sampling.seed, 0, static_cast<std::int64_t>(active.tokens.size())};
-    Result<TokenId> sampled = logits.finite.as<std::int32_t>()[row] != 0
-                                  ? sampler_.sample(values, active.sampling, key)
-                                  : fail(Code::kInternal, "the model gave a logit that is not finite");
-    if (!sampled) {
-        // One line for the 1st, 2nd, 4th, ...: a broken model must not fill the disk.
-        if (std::has_single_bit(++broken_logits_)) {
-            log_.error("the model gave unusable logits",
-                       {{"request", std::to_string(active.id)}, {"times", std::to_string(broken_logits_)}});
-        }
-        end(slot, FinishReason::kError, std::move(sampled).error());
+    Result<TokenId> drawn = draw(active, logits, row);
+    if (!drawn) {
+        end_broken(slot, std::move(drawn).error());
         return;
     }
-    const TokenId token = *sampled;
+    const TokenId token = *drawn;
     TokenEvent& event = active.event;
     active.tokens.push_back(token);
     event.tokens.push_back(token);
     ++event.usage.completion_tokens;
     add(published_.completion_tokens, 1);
 
-    const bool ended = ends_sequence(active, token);
+    const bool ended = !active.ignore_eos && std::find(active.stop_tokens.begin(), active.stop_tokens.end(),
+                                                       token) != active.stop_tokens.end();
     const bool full_length = event.usage.completion_tokens == active.max_tokens;
     if (!ended) push_text(active, token);
     if ((ended || full_length) && !active.stops.stopped()) {
@@ -263,11 +276,36 @@ void StepLoop::take_token(SlotId slot, const Logits& logits, std::int64_t row) {
     }
 }
 
-bool StepLoop::ends_sequence(const ActiveRequest& active, TokenId token) const {
-    const auto contains = [&](const std::vector<TokenId>& ids) {
-        return std::find(ids.begin(), ids.end(), token) != ids.end();
-    };
-    return !active.ignore_eos && (contains(options_.eos) || contains(active.stop_tokens));
+// The next token from a row of logits. When the request wants log-probabilities, those of the token are added
+// to its event.
+Result<TokenId> StepLoop::draw(ActiveRequest& active, const Logits& logits, std::int64_t row) {
+    if (logits.finite.as<std::int32_t>()[row] == 0) {
+        return fail(Code::kInternal, "the model gave a logit that is not finite");
+    }
+    const std::span<const float> values(logits.values.row<float>(row), static_cast<std::size_t>(drawable_));
+    const auto generated =
+        std::span<const TokenId>(active.tokens).subspan(static_cast<std::size_t>(active.prompt_tokens));
+    DrawHistory history{generated, {}};
+    if (static_cast<std::int32_t>(generated.size()) < active.min_tokens) history.barred = active.stop_tokens;
+    const DrawKey key{active.sampling.seed, active.sampling.choice,
+                      static_cast<std::int64_t>(active.tokens.size())};
+    OSTAL_TRY(const TokenId token, sampler_.sample(values, active.sampling, history, key));
+    if (active.top_log_probs) {
+        TokenLogProbs found;
+        found.top.resize(std::min(static_cast<std::size_t>(*active.top_log_probs), values.size()));
+        OSTAL_TRY(found.log_prob, sampler_.log_probs(values, token, found.top));
+        active.event.log_probs.push_back(std::move(found));
+    }
+    return token;
+}
+
+void StepLoop::end_broken(SlotId slot, Error error) {
+    // One line for the 1st, 2nd, 4th, ...: a broken model must not fill the disk.
+    if (std::has_single_bit(++broken_outputs_)) {
+        log_.error("the model gave unusable numbers", {{"request", std::to_string(request(slot).id)},
+                                                       {"times", std::to_string(broken_outputs_)}});
+    }
+    end(slot, FinishReason::kError, std::move(error));
 }
 
 void StepLoop::end(SlotId slot, FinishReason reason, std::optional<Error> error) {
@@ -289,6 +327,7 @@ void StepLoop::offer(SlotId slot) {
             }
             active.event.text.clear();
             active.event.tokens.clear();
+            active.event.log_probs.clear();
             if (!active.sink_full) return;
             active.sink_full = false;
             --refused_;

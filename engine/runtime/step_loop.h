@@ -25,6 +25,7 @@ namespace ostal::engine {
 
 struct StepLoopOptions {
     std::int32_t vocab_size = 0;      // V of the logits
+    std::int32_t dim = 0;             // D of the hidden states
     std::int32_t context_length = 0;  // prompt + generated; at most kv_blocks * kv_block_tokens
     std::int32_t max_sequences = 0;
     std::int32_t max_queue = 0;
@@ -39,7 +40,10 @@ struct StepLoopOptions {
 // steps the team has nothing to do, and a step needs the plan, so a thread of its own would only add two
 // hand-overs a step. It owns the scheduler, the block pool, the table of requests, stop strings, detokenising
 // and finish reasons, and takes no lock but the inbox's. A step in which nobody joins or ends allocates
-// nothing, once a sequence's decoder has met its longest token.
+// nothing, once a sequence's decoder has met its longest token; but log-probabilities are allocated.
+//
+// An embedding is a prefill whose hidden states are pooled as they come and whose logits nobody wants. It
+// shares steps with generation and ends with its last chunk.
 //
 // In one turn: mail, events that sinks refused, deadlines and full sinks, then a step. A cancellation thus
 // takes effect before the next step, wherever its request is: queued, in prefill, decoding or paused. When no
@@ -56,12 +60,13 @@ public:
 
     // Engine's methods of these names.
     Status submit(GenerationRequest request, std::shared_ptr<TokenSink> sink);
+    Status submit_all(std::vector<Submission> submissions);
     void cancel(RequestId id) { inbox_.cancel(id); }
     EngineStats stats() const;
     void drain(std::int64_t limit_us);
 
 private:
-    Status check(const GenerationRequest& request) const;
+    Result<std::unique_ptr<ActiveRequest>> accept(Submission submission) const;
 
     // All below runs on the scheduler thread.
     void run();
@@ -69,8 +74,11 @@ private:
     void offer_refused_events();
     void enforce_limits(std::int64_t now_us);
     void run_step(const StepPlan& plan);
+    void pool_hidden(const StepPlan& plan, const View& hidden);
+    void finish_embedding(SlotId slot);
     void take_token(SlotId slot, const Logits& logits, std::int64_t row);
-    bool ends_sequence(const ActiveRequest& request, TokenId token) const;
+    Result<TokenId> draw(ActiveRequest& active, const Logits& logits, std::int64_t row);
+    void end_broken(SlotId slot, Error error);
     void end(SlotId slot, FinishReason reason, std::optional<Error> error = std::nullopt);
     void offer(SlotId slot);
     void unschedule(SlotId slot);
@@ -80,6 +88,7 @@ private:
     ActiveRequest& request(SlotId slot) { return *requests_[static_cast<std::size_t>(slot)]; }
 
     const StepLoopOptions options_;
+    const std::int32_t drawable_;  // V without padding: what is sampled from
     StepModel& model_;
     const Tokenizer& tokenizer_;
     const Clock& clock_;
@@ -94,8 +103,9 @@ private:
     std::vector<std::unique_ptr<ActiveRequest>> requests_;  // by slot
     std::vector<SlotId> free_slots_;
     std::vector<SlotId> sampled_;  // slots of the step's logit rows
+    std::vector<SlotId> pooled_;   // slots whose whole prompt the step has finished embedding
     std::int32_t refused_ = 0;     // requests with a full sink
-    std::uint64_t broken_logits_ = 0;
+    std::uint64_t broken_outputs_ = 0;
 
     // Written by the scheduler thread, read by stats().
     struct Published {

@@ -18,6 +18,7 @@ inline constexpr std::int64_t kSecondUs = 1'000'000;
 inline StepLoopOptions small_options() {
     StepLoopOptions options;
     options.vocab_size = FakeModel::kVocabSize;
+    options.dim = FakeModel::kDim;
     options.context_length = 128;
     options.max_sequences = 8;
     options.max_queue = 16;
@@ -36,6 +37,12 @@ inline GenerationRequest make_request(RequestId id, std::int32_t prompt_tokens, 
         request.prompt.push_back(static_cast<TokenId>((static_cast<std::int64_t>(id) * 31 + i * 7) % 100));
     }
     request.max_tokens = max_tokens;
+    return request;
+}
+
+inline GenerationRequest make_embedding(RequestId id, std::int32_t prompt_tokens, Pooling pooling) {
+    GenerationRequest request = make_request(id, prompt_tokens, 0);
+    request.embedding = pooling;
     return request;
 }
 
@@ -72,14 +79,15 @@ protected:
     }
     test::Answer run(GenerationRequest request) { return submit(std::move(request))->wait(); }
     // What the same request gives when nothing else runs and memory is ample.
-    std::vector<TokenId> alone(const GenerationRequest& request) {
+    std::vector<TokenId> alone(const GenerationRequest& request) { return answer_alone(request).tokens; }
+    test::Answer answer_alone(const GenerationRequest& request) {
         StepLoopOptions options = small_options();
         FakeModel model(options.kv_blocks, options.kv_block_tokens,
                         options.max_sequences + options.step_token_budget);
         StepLoop loop(options, model, tokenizer_, clock_, log_);
         auto sink = std::make_shared<test::CollectingSink>();
         EXPECT_TRUE(loop.submit(request, sink).has_value());
-        return sink->wait().tokens;
+        return sink->wait();
     }
     void expect_all_blocks_free() {
         loop_->drain(120 * kSecondUs);

@@ -13,8 +13,8 @@ public:
     virtual ~StepModel() = default;
     // Once, before the first step.
     virtual void attach_thread() = 0;
-    // The logits of batch.logit_rows, in that order; valid until the next call.
-    virtual Logits forward(const Batch& batch) = 0;
+    // What the batch wants; valid until the next call.
+    virtual StepOutput forward(const Batch& batch) = 0;
 };
 
 }  // namespace ostal::engine

@@ -21,6 +21,8 @@ namespace ostal::test {
 struct Answer {
     std::string text;
     std::vector<engine::TokenId> tokens;
+    std::vector<engine::TokenLogProbs> log_probs;
+    std::vector<float> embedding;
     std::vector<std::string> pieces;  // text of each event
     std::optional<engine::FinishReason> finish;
     std::optional<Error> error;
@@ -53,6 +55,10 @@ public:
         answer_.text += event.text;
         answer_.pieces.push_back(event.text);
         answer_.tokens.insert(answer_.tokens.end(), event.tokens.begin(), event.tokens.end());
+        answer_.log_probs.insert(answer_.log_probs.end(), event.log_probs.begin(), event.log_probs.end());
+        CHECK(event.log_probs.empty() || event.log_probs.size() == event.tokens.size());
+        CHECK(event.embedding.empty() || event.finish.has_value());
+        answer_.embedding = event.embedding;
         answer_.usage = event.usage;
         answer_.finish = event.finish;
         answer_.error = event.error;

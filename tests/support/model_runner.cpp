@@ -51,7 +51,7 @@ ModelRunner::ModelRunner(const engine::WeightSource& source, RunnerOptions optio
     cached_.assign(static_cast<std::size_t>(options_.max_sequences), 0);
 }
 
-engine::Logits ModelRunner::step(std::span<const Chunk> chunks) {
+engine::StepOutput ModelRunner::full_step(std::span<const Chunk> chunks) {
     builder_->clear();
     for (const Chunk& chunk : chunks) {
         std::int32_t& cached = cached_[static_cast<std::size_t>(chunk.slot)];
@@ -59,7 +59,7 @@ engine::Logits ModelRunner::step(std::span<const Chunk> chunks) {
         const std::int32_t blocks = (total + options_.block_tokens - 1) / options_.block_tokens;
         const std::span<const std::int32_t> table = std::span(tables_).subspan(
             static_cast<std::size_t>(chunk.slot * max_blocks_), static_cast<std::size_t>(blocks));
-        builder_->add(chunk.tokens, cached, table, chunk.want);
+        builder_->add(chunk.tokens, cached, table, chunk.want, chunk.want_hidden);
         cached = total;
     }
     return engine::forward(*backend_, comm_, weights_, builder_->batch(), *cache_, scratch_);

@@ -29,6 +29,7 @@ struct Chunk {
     std::int32_t slot = 0;
     std::span<const std::int32_t> tokens;
     engine::WantLogits want = engine::WantLogits::kAll;
+    bool want_hidden = false;
 };
 
 class ModelRunner {
@@ -38,8 +39,9 @@ public:
     ModelRunner(const engine::WeightSource& source, RunnerOptions options,
                 engine::Backend* backend = nullptr);
 
-    // One step; the logits are valid until the next.
-    engine::Logits step(std::span<const Chunk> chunks);
+    // One step; the logits, or all it gives, are valid until the next.
+    engine::Logits step(std::span<const Chunk> chunks) { return full_step(chunks).logits; }
+    engine::StepOutput full_step(std::span<const Chunk> chunks);
     // Empties a slot and runs ids through it, `chunk` tokens a step; the logits [T, V] after each token.
     std::vector<float> run(std::span<const std::int32_t> ids, std::int32_t chunk, std::int32_t slot = 0);
     void clear(std::int32_t slot) { cached_[static_cast<std::size_t>(slot)] = 0; }

@@ -85,7 +85,7 @@ Status run_logits(const Arguments& arguments, const Terminal& terminal) {
         builder.clear();
         builder.add(chunk, static_cast<std::int32_t>(first), table, engine::WantLogits::kAll);
         const engine::Logits logits =
-            engine::forward(*backend, comm, weights, builder.batch(), cache, scratch);
+            engine::forward(*backend, comm, weights, builder.batch(), cache, scratch).logits;
         for (std::size_t row = 0; row < chunk.size(); ++row) {
             const std::span values(logits.values.as<float>() + row * static_cast<std::size_t>(config.vocab),
                                    static_cast<std::size_t>(config.vocab));
