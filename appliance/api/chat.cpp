@@ -46,6 +46,9 @@ Step<void> start(Services& services, Call& call) {
     auto model = find_model(services, call, request->model, kPermission);
     if (!model) return tl::unexpected<FieldError>(model.error());
 
+    if (!request->chat.tools.empty() && !engine::format_has_tools((*model)->format)) {
+        return refuse_field(Code::kUnsupported, "tools", "the model '" + (*model)->name + "' was not made for tools");
+    }
     if (request->safe_prompt) add_safety_text(request->chat, (*model)->default_system);
     auto prompt = engine::render_chat((*model)->format, (*model)->engine->tokenizer(), request->chat, (*model)->default_system);
     if (!prompt) return refuse(std::move(prompt).error(), "messages");
@@ -58,11 +61,16 @@ Step<void> start(Services& services, Call& call) {
     if (!sequences) return tl::unexpected<FieldError>(sequences.error());
 
     ChatFormOptions options;
+    options.choices = sequences->size();
     options.prefix = continued.value_or("");
+    options.continues_text = continued.has_value();
+    options.token_texts = (*model)->token_texts;
     options.log_probs = request->log_probs;
+    if (!request->chat.tools.empty()) options.tools = call_tokens((*model)->engine->tokenizer());
+    options.parallel_calls = request->parallel_tool_calls;
     AnswerHead head = make_head(services, **model, "chatcmpl-", request->include_usage);
     return answer_with_choices(services, call, kPermission, std::move(*model), std::move(*sequences), std::move(head),
-                               chat_form(std::move(options), static_cast<std::size_t>(request->n)), request->stream);
+                               chat_form(std::move(options), services.appliance.random()), request->stream);
 }
 
 }  // namespace

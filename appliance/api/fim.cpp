@@ -26,9 +26,12 @@ Step<void> start(Services& services, Call& call) {
     auto sequences = plan_generation(services, **model, *request, {std::move(*prompt)}, rules);
     if (!sequences) return tl::unexpected<FieldError>(sequences.error());
 
+    ChatFormOptions options;
+    options.choices = sequences->size();
+    options.continues_text = true;
     AnswerHead head = make_head(services, **model, "fimcmpl-", request->include_usage);
     return answer_with_choices(services, call, kPermission, std::move(*model), std::move(*sequences), std::move(head),
-                               chat_form({}, static_cast<std::size_t>(request->n)), request->stream);
+                               chat_form(std::move(options), services.appliance.random()), request->stream);
 }
 
 }  // namespace

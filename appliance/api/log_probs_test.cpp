@@ -40,7 +40,8 @@ TEST(LogProbs, LegacyShapeCountsCodePoints) {
 
 TEST(TokenTexts, DecodesAsATokenizerDoes) {
     const std::vector<engine::TokenId> ids = {0, 1, 2, 3, 4};
-    EXPECT_EQ(texts().decode(ids.data(), ids.size()), "a\xC3\xA9" "b");
+    EXPECT_EQ(texts().decode(ids, true), "a\xC3\xA9" "b");
+    EXPECT_EQ(texts().decode(ids, false), " a\xC3\xA9" "b");
     EXPECT_EQ(texts().bytes(-1), "");
     EXPECT_EQ(texts().bytes(5), "");
 }

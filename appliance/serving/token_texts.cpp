@@ -24,10 +24,10 @@ std::string_view TokenTexts::first_bytes(engine::TokenId id) const {
     return text;
 }
 
-std::string TokenTexts::decode(const engine::TokenId* ids, std::size_t count) const {
+std::string TokenTexts::decode(std::span<const engine::TokenId> ids, bool begins_text) const {
     std::string joined;
-    for (std::size_t i = 0; i < count; ++i) joined += bytes(ids[i]);
-    if (has_dummy_prefix_ && joined.starts_with(' ')) joined.erase(0, 1);
+    for (const engine::TokenId id : ids) joined += bytes(id);
+    if (begins_text && has_dummy_prefix_ && joined.starts_with(' ')) joined.erase(0, 1);
     std::string out;
     engine::append_valid_utf8(out, joined);
     return out;

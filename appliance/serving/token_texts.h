@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,8 +20,8 @@ public:
     std::string_view bytes(engine::TokenId id) const;
     // The same at the beginning of a text: without a dummy prefix space.
     std::string_view first_bytes(engine::TokenId id) const;
-    // As Tokenizer::decode: the text of a sequence, broken UTF-8 as U+FFFD.
-    std::string decode(const engine::TokenId* ids, std::size_t count) const;
+    // The text of a sequence, broken UTF-8 as U+FFFD. `begins_text`: as Tokenizer::decode, without a dummy prefix.
+    std::string decode(std::span<const engine::TokenId> ids, bool begins_text) const;
 
 private:
     std::string all_;
