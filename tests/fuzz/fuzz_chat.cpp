@@ -1,8 +1,12 @@
-// A chat completion request, rendered in every format whose control tokens a vocabulary of bytes can have.
+// Bodies of the inference endpoints: read by the tables of every endpoint, and as a conversation rendered in every
+// format whose control tokens a vocabulary of bytes can have.
 #include <cstddef>
 #include <cstdint>
 #include <string>
 
+#include "appliance/api/chat_request.h"
+#include "appliance/api/completion_request.h"
+#include "appliance/api/embedding_request.h"
 #include "base/bytes.h"
 #include "base/check.h"
 #include "engine/tokenizer/chat_template.h"
@@ -58,10 +62,29 @@ std::unique_ptr<engine::Tokenizer> byte_tokenizer() {
     return std::move(*tokenizer);
 }
 
+// A request is refused as what it is, never as our fault.
+template <typename Request>
+void check_step(const api::Step<Request>& step) {
+    if (step) return;
+    const Code code = step.error().error.code();
+    CHECK(code == Code::kInvalidArgument || code == Code::kUnprocessable || code == Code::kUnsupported);
+    CHECK(is_valid_utf8(step.error().error.message()));
+}
+
+void check_endpoints(std::string_view body) {
+    for (const bool strict : {false, true}) {
+        check_step(api::parse_chat_completion(body, strict));
+        check_step(api::parse_completion(body, strict));
+        check_step(api::parse_fim(body, strict));
+        check_step(api::parse_embedding(body, strict));
+    }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     static const std::unique_ptr<engine::Tokenizer> kTokenizer = byte_tokenizer();
+    check_endpoints(as_text({data, size}));
     const auto value = json::parse(as_text({data, size}));
     if (!value) return 0;
     const auto request = engine::parse_chat_request(*value);
