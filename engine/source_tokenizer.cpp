@@ -2,10 +2,12 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/json.h"
 #include "engine/io/gguf.h"
+#include "engine/tokenizer/embed.h"
 #include "engine/tokenizer/load.h"
 
 namespace ostal::engine {
@@ -29,16 +31,31 @@ Result<std::optional<bool>> add_bos_token(const WeightSource& source) {
     return std::optional<bool>(member->as_bool());
 }
 
-Result<std::unique_ptr<Tokenizer>> load_any(const WeightSource& source, const ModelFiles& files) {
+struct TokenizerFile {
+    std::string name;
+    Bytes bytes;
+    SpecialIds special;
+};
+
+// Nothing when the source has none.
+Result<std::optional<TokenizerFile>> read_tokenizer_file(const WeightSource& source,
+                                                         const ModelFiles& files) {
     std::vector<std::string> names;
     for (const SourceFile& file : source.files()) names.push_back(file.name);
-    if (const auto name = choose_tokenizer_file(names)) {
-        OSTAL_TRY(const Bytes bytes, read_source_file(source, *name, kMaxTokenizerBytes));
-        const ModelConfig& config = files.config();
-        SpecialIds special{config.bos, config.eos.empty() ? TokenId{-1} : config.eos.front(), std::nullopt};
-        OSTAL_TRY(special.add_bos, add_bos_token(source));
-        auto tokenizer = load_tokenizer_file(bytes, *name, special);
-        if (!tokenizer) return fail(std::move(tokenizer).error().with("while reading " + *name));
+    const auto name = choose_tokenizer_file(names);
+    if (!name) return std::optional<TokenizerFile>();
+    OSTAL_TRY(Bytes bytes, read_source_file(source, *name, kMaxTokenizerBytes));
+    const ModelConfig& config = files.config();
+    SpecialIds special{config.bos, config.eos.empty() ? TokenId{-1} : config.eos.front(), std::nullopt};
+    OSTAL_TRY(special.add_bos, add_bos_token(source));
+    return std::optional(TokenizerFile{*name, std::move(bytes), special});
+}
+
+Result<std::unique_ptr<Tokenizer>> load_any(const WeightSource& source, const ModelFiles& files) {
+    OSTAL_TRY(const auto file, read_tokenizer_file(source, files));
+    if (file) {
+        auto tokenizer = load_tokenizer_file(file->bytes, file->name, file->special);
+        if (!tokenizer) return fail(std::move(tokenizer).error().with("while reading " + file->name));
         return tokenizer;
     }
     if (files.gguf() != nullptr) return load_gguf_tokenizer(*files.gguf());
@@ -76,6 +93,15 @@ Result<std::unique_ptr<Tokenizer>> load_source_tokenizer(const WeightSource& sou
                                                 std::to_string(files.config().vocab));
     }
     return tokenizer;
+}
+
+Result<std::optional<EmbeddedVocabulary>> source_vocabulary(const WeightSource& source,
+                                                            const ModelFiles& files) {
+    OSTAL_TRY(const auto file, read_tokenizer_file(source, files));
+    if (!file) return std::optional<EmbeddedVocabulary>();
+    auto vocabulary = embedded_vocabulary(file->bytes, file->name, file->special, files.config().vocab);
+    if (!vocabulary) return fail(std::move(vocabulary).error().with("while reading " + file->name));
+    return std::optional(*std::move(vocabulary));
 }
 
 }  // namespace ostal::engine

@@ -67,6 +67,8 @@ struct ModelConfig {
     std::int32_t window(std::int32_t layer) const {
         return windows.empty() ? 0 : windows[static_cast<std::size_t>(layer)];
     }
+
+    bool operator==(const ModelConfig&) const = default;
 };
 
 // From the text of config.json. model_type mixtral, mistral, ministral or llama; every setting that those

@@ -1,7 +1,7 @@
 // engine_bench MODEL [--prefill N] [--decode N] [--batch N] [--isa NAME] [--threads N]
 //
 // Tokens per second of forward() alone: a prompt in chunks of 256, then steps of `batch` sequences with one
-// token each. MODEL is a folder or a .gguf file. Without --isa and --threads: all of scalar, avx2 with 1 and
+// token each. MODEL is a folder or a .gguf file. Without --isa and --threads: all of scalar, avx2, avx512 with 1 and
 // 2 threads. Each figure is the best of three runs: other work on the machine only ever makes it slower.
 #include <time.h>
 
@@ -144,7 +144,7 @@ int run(int argc, char** argv) {
         std::fprintf(stderr, "%s\n", source.error().to_string().c_str());
         return 1;
     }
-    for (const std::string isa : {"scalar", "avx2"}) {
+    for (const std::string isa : {"scalar", "avx2", "avx512"}) {
         if (!options.isa.empty() && options.isa != isa) continue;
         if (!engine::make_cpu_backend({.isa = isa, .threads = 1, .pin_threads = false})) continue;
         for (const std::int32_t threads : {1, 2}) {

@@ -20,6 +20,7 @@ std::vector<Entry> entries(const Clock& clock, const Terminal& terminal) {
         {template_command(), [&](const Arguments& a) { return run_template(a, terminal); }},
         {logits_command(), [&](const Arguments& a) { return run_logits(a, terminal); }},
         {generate_command(), [&](const Arguments& a) { return run_generate(a, clock, terminal); }},
+        {convert_command(), [&](const Arguments& a) { return run_convert(a, terminal); }},
         {bench_command(), [&](const Arguments& a) { return run_bench(a, clock, terminal); }},
     };
 }

@@ -153,7 +153,8 @@ Status run_generate(const Arguments& arguments, const Clock& clock, const Termin
                             json::Object{{"ids", ids_value(ids)},
                                          {"text", text},
                                          {"finish_reason", engine::finish_reason_name(*event.finish)},
-                                         {"usage", usage}})
+                                         {"usage", usage},
+                                         {"isa", engine->info().isa}})
                      << "\n";
         return {};
     }

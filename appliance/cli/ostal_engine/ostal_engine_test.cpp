@@ -108,6 +108,9 @@ TEST_F(EngineTool, UsageErrorsAreExitCode2) {
         {"logits", "--model", folder(), "--ids", "1", "--top", "0"},
         {"logits", "--model", folder(), "--ids", "1", "--top", "385"},
         {"logits", "--model", folder(), "--ids", "1", "--isa", "mmx"},
+        {"convert", "--model", folder(), "--out", "/nowhere/m.gguf"},
+        {"convert", "--model", folder(), "--out", "/nowhere/m.gguf", "--quantize", "q5"},
+        {"convert", "--model", folder(), "--out", "/nowhere/m.bin", "--quantize", "q8"},
         {"logits", "--model", folder(), "--ids", "1", "--threads", "0"},
         {"generate", "--model", folder(), "--ids", "384"},
         {"generate", "--model", folder(), "--ids", "1", "--prompt", "a"},
@@ -150,7 +153,7 @@ TEST_F(EngineTool, BrokenModelsAreExitCode1WithTheReason) {
     }
     test::MemorySource scaled = test::TinyModel({}).folder();
     std::string config(as_text(scaled.content("config.json")));
-    config.insert(1, R"("rope_scaling": {"type": "linear", "factor": 2.0},)");
+    config.insert(1, R"("rope_scaling": {"type": "longrope", "factor": 2.0},)");
     scaled.set("config.json", Bytes(config.begin(), config.end()));
     put("scaled", scaled);
     const Outcome refused = call({"logits", "--model", folder("scaled"), "--ids", "1"});
@@ -383,6 +386,26 @@ TEST_F(EngineTool, ChatsAsTheTemplateSays) {
     const Outcome over = call({"generate", "--model", folder(), "--prompt", "hi", "--max-tokens", "300"});
     EXPECT_EQ(over.code, 1);
     EXPECT_NE(over.err.find("256"), std::string::npos) << over.err;
+}
+
+TEST_F(EngineTool, ConvertWritesAModelThatAnswersAlike) {
+    const std::string out = root_ + "/converted.gguf";
+    const std::vector<std::string> words = {"convert", "--model", folder(), "--quantize", "q8", "--out", out};
+    const Outcome done = call(words);
+    ASSERT_EQ(done.code, 0) << done.err;
+    const json::Value report = parse(done.out);
+    EXPECT_EQ(*report.find("bytes")->to_int64(), static_cast<std::int64_t>(std::filesystem::file_size(out)));
+    EXPECT_EQ(report.find("weights")->as_string(), "q8_0+f32");
+    const Outcome again = call(words);
+    EXPECT_EQ(again.code, 1);
+    EXPECT_NE(again.err.find("exists"), std::string::npos) << again.err;
+    std::vector<std::string> forced = words;
+    forced.push_back("--force");
+    EXPECT_EQ(call(forced).code, 0);
+    const std::vector<std::string> tokenize = {"tokenize", "--model", folder()};
+    const std::vector<std::string> of_converted = {"tokenize", "--model", out};
+    EXPECT_EQ(call(tokenize, "hello  world").out, call(of_converted, "hello  world").out);
+    EXPECT_EQ(call({"logits", "--model", out, "--ids", "1,20,30"}).code, 0);
 }
 
 TEST_F(EngineTool, BenchReportsWhatItDid) {
