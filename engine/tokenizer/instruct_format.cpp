@@ -1,5 +1,6 @@
 #include "engine/tokenizer/instruct_format.h"
 
+#include <algorithm>
 #include <array>
 
 #include "base/check.h"
@@ -93,6 +94,16 @@ std::vector<std::string_view> control_names(Format format) {
     if (shape.calls == CallLayout::kNameArguments) add({"[ARGS]"});
     if (shape.has_settings) add({"[MODEL_SETTINGS]", "[/MODEL_SETTINGS]"});
     return names;  // [THINK] is no part of every vocabulary of v13: a prompt that needs it asks for it
+}
+
+bool is_control_name(std::string_view name) {
+    for (const std::string_view other : {"[THINK]", "[/THINK]", "[PREFIX]", "[MIDDLE]", "[SUFFIX]"}) {
+        if (name == other) return true;
+    }
+    return std::any_of(kFormats.begin(), kFormats.end(), [&](const InstructFormat& shape) {
+        const auto names = control_names(shape.format);
+        return std::find(names.begin(), names.end(), name) != names.end();
+    });
 }
 
 std::string_view format_name(Format format) { return instruct_format(format).name; }

@@ -56,5 +56,7 @@ struct InstructFormat {
 const InstructFormat& instruct_format(Format format);
 // The control tokens that every prompt of the format may need.
 std::vector<std::string_view> control_names(Format format);
+// Whether a token of this name is a control token of some format, thinking and fill-in-the-middle included.
+bool is_control_name(std::string_view name);
 
 }  // namespace ostal::engine

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "engine/tokenizer/instruct_format.h"
 #include "engine/tokenizer/pretokenizer.h"
 #include "engine/tokenizer/rank_bpe.h"
 #include "engine/tokenizer/sentencepiece_bpe.h"
@@ -32,6 +33,10 @@ Result<std::vector<TokenType>> token_types(const EmbeddedVocabulary& vocabulary)
         const std::int32_t type = vocabulary.token_types[i];
         if (type < 1 || type > 6) return malformed("a token of type " + std::to_string(type));
         types[i] = static_cast<TokenType>(type);
+        // Some files mark the control tokens of a chat format as plain ones; text must never give them.
+        if (types[i] == TokenType::kUserDefined && is_control_name(vocabulary.tokens[i])) {
+            types[i] = TokenType::kControl;
+        }
     }
     for (const TokenId id : {vocabulary.bos, vocabulary.eos, vocabulary.unknown}) {
         if (!in_range(id, size))

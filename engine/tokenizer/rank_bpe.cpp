@@ -68,7 +68,7 @@ public:
         std::size_t at = 0;
         while (!user_symbols_.empty() && at < text.size()) {
             if (const auto user = user_symbols_.longest_at(text.substr(at))) {
-                encode_plain(text.substr(begin, at - begin), ids);
+                encode_plain(text.substr(begin, at - begin), begin == 0, ids);
                 ids.push_back(user->id);
                 at += user->size;
                 begin = at;
@@ -76,7 +76,7 @@ public:
                 ++at;
             }
         }
-        encode_plain(text.substr(begin), ids);
+        encode_plain(text.substr(begin), begin == 0, ids);
         return ids;
     }
 
@@ -97,13 +97,23 @@ private:
         longest_ = std::max(longest_, text.size());
     }
 
-    void encode_plain(std::string_view text, std::vector<TokenId>& ids) const {
+    bool takes_prefix(std::string_view text, bool first) const {
+        const bool at_space = text.front() == ' ' || text.starts_with(kSpaceSymbol);
+        switch (dummy_prefix_) {
+            case DummyPrefix::kNone: return false;
+            case DummyPrefix::kAlways: return true;
+            case DummyPrefix::kUnlessSpace: return !at_space;
+            case DummyPrefix::kFirstUnlessSpace: return first && !at_space;
+        }
+        return false;
+    }
+
+    // A stretch of text without user-defined tokens; `first`: the whole text begins with it.
+    void encode_plain(std::string_view text, bool first, std::vector<TokenId>& ids) const {
         if (text.empty()) return;
         if (!byte_level_) {
-            const bool prefix = dummy_prefix_ == DummyPrefix::kAlways ||
-                                (dummy_prefix_ == DummyPrefix::kUnlessSpace && text.front() != ' ' &&
-                                 !text.starts_with(kSpaceSymbol));
-            const std::string spelled = symbols_from_spaces((prefix ? " " : "") + std::string(text));
+            const std::string spelled =
+                symbols_from_spaces((takes_prefix(text, first) ? " " : "") + std::string(text));
             for (const std::string_view word : words(spelled)) encode_piece(word, ids);
             return;
         }

@@ -19,8 +19,9 @@ namespace ostal::engine {
 
 enum class DummyPrefix {
     kNone,
-    kAlways,
-    kUnlessSpace,  // only before a text that does not begin with a space
+    kAlways,            // before each stretch of text between user-defined tokens
+    kUnlessSpace,       // before those that do not begin with a space
+    kFirstUnlessSpace,  // before the first alone, where it does not begin with a space
 };
 
 struct RankBpeVocabulary {

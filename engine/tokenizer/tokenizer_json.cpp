@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/json.h"
+#include "engine/tokenizer/instruct_format.h"
 
 namespace ostal::engine {
 namespace {
@@ -193,8 +194,10 @@ struct Reader {
         OSTAL_TRY(std::string scheme, text_member(step, "prepend_scheme"));
         OSTAL_TRY(const bool prefix, bool_member(step, "add_prefix_space", true));
         if (scheme.empty()) scheme = prefix ? "always" : "never";
-        if (scheme == "always" || scheme == "first") {
+        if (scheme == "always") {
             out.dummy_prefix = DummyPrefix::kUnlessSpace;
+        } else if (scheme == "first") {
+            out.dummy_prefix = DummyPrefix::kFirstUnlessSpace;
         } else if (scheme != "never") {
             return unsupported("the prepend_scheme " + json::quote(scheme.substr(0, 64)));
         }
@@ -314,14 +317,18 @@ struct Reader {
         OSTAL_TRY(Token * token, token_at(*id, content));
         if (!token->name.empty() && token->name != content)
             return malformed("an added token has another token's id");
-        OSTAL_TRY(const bool special, bool_member(value, "special", false));
+        OSTAL_TRY(const bool marked, bool_member(value, "special", false));
+        // Some files mark the control tokens of a chat format as plain ones; text must never give them.
+        const bool special = marked || is_control_name(content);
         if (!special) {
             for (const std::string_view option : {"single_word", "lstrip", "rstrip"}) {
                 OSTAL_TRY(const bool set, bool_member(value, option, false));
                 if (set) return unsupported("an added token with " + std::string(option));
             }
-            if (!out.byte_level)
-                return unsupported("an added token that is not special, with spaces as U+2581");
+            OSTAL_TRY(const bool normalized, bool_member(value, "normalized", true));
+            if (normalized && !out.byte_level) {
+                return unsupported("an added token that is normalized, with spaces as U+2581");
+            }
         }
         token->name = content;
         token->type = special ? TokenType::kControl : TokenType::kUserDefined;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <unordered_map>
 
 #include "engine/tokenizer/sentencepiece_model.h"
@@ -215,6 +216,36 @@ TEST(TokenizerJson, AConvertedV1ModelGivesTheGoldenIds) {
     const auto tokenizer = load(spelled_file(model_at(*path), false));
     ASSERT_TRUE(tokenizer.has_value()) << tokenizer.error().to_string();
     testing::expect_golden_texts(**tokenizer, testing::golden("text-v1.json"));
+}
+
+// ---- Hugging Face's tokenizers as oracle ----
+
+TEST(TokenizerJson, EveryKindGivesTheIdsOfTheReference) {
+    const json::Value golden = testing::golden("tokenizer-json.json");
+    std::size_t cases = 0;
+    for (const json::Value& entry : golden.find("files")->as_array()) {
+        SCOPED_TRACE(entry.find("name")->as_string());
+        const auto tokenizer = load(*entry.find("tokenizer"));
+        ASSERT_TRUE(tokenizer.has_value()) << tokenizer.error().to_string();
+        for (const json::Value& pair : entry.find("cases")->as_array()) {
+            const std::string& text = pair.as_array()[0].as_string();
+            const auto ids = (*tokenizer)->encode(text);
+            ASSERT_TRUE(ids.has_value()) << json::quote(text);
+            EXPECT_EQ(*ids, testing::ids_of(pair.as_array()[1])) << json::quote(text);
+            ++cases;
+        }
+    }
+    std::printf("%zu files, %zu cases\n", golden.find("files")->as_array().size(), cases);
+}
+
+TEST(TokenizerJson, ControlTokensOfChatFormatsAreControlTokensWhateverTheFileMarksThemAs) {
+    json::Value file = small_file();
+    file.as_object().find("added_tokens")->as_array().push_back(added_token(7, "<|im_end|>", false));
+    const auto tokenizer = load(file);
+    ASSERT_TRUE(tokenizer.has_value()) << tokenizer.error().to_string();
+    EXPECT_EQ((*tokenizer)->control("<|im_end|>"), 7);
+    EXPECT_EQ(*(*tokenizer)->encode("a<|im_end|>b"), (std::vector<TokenId>{0, 1}));
+    EXPECT_EQ(*(*tokenizer)->encode("a<tool>b"), (std::vector<TokenId>{0, 6, 1}));
 }
 
 // ---- refusals ----
