@@ -144,7 +144,8 @@ void add(Vector& x, const Vector& y, double factor = 1) {
 }  // namespace
 
 std::vector<double> naive_forward(const engine::ModelConfig& config, const TensorValues& tensor,
-                                  std::span<const std::int32_t> ids, std::vector<double>* margins) {
+                                  std::span<const std::int32_t> ids, std::vector<double>* margins,
+                                  std::vector<double>* hidden) {
     const auto dim = static_cast<std::size_t>(config.dim);
     const auto head_dim = static_cast<std::size_t>(config.head_dim);
     const double eps = static_cast<double>(config.norm_eps);
@@ -194,7 +195,9 @@ std::vector<double> naive_forward(const engine::ModelConfig& config, const Tenso
     Vector out;
     const Vector& head = config.tied_embeddings ? embedding : tensor("lm_head.weight");
     for (const Vector& row : x) {
-        const Vector logits = multiply(head, rms_norm(row, tensor("model.norm.weight"), eps));
+        const Vector normed = rms_norm(row, tensor("model.norm.weight"), eps);
+        if (hidden != nullptr) hidden->insert(hidden->end(), normed.begin(), normed.end());
+        const Vector logits = multiply(head, normed);
         out.insert(out.end(), logits.begin(), logits.end());
     }
     return out;

@@ -17,8 +17,10 @@ using TensorValues = std::function<const std::vector<double>&(const std::string&
 
 // Logits [T, V] after each of the T ids. `margins`, if given, gets for each (layer, token) of a mixture of
 // experts the gap between the last chosen and the first rejected router logit: where it is tiny, rounding may
-// choose another expert and nothing can be compared.
+// choose another expert and nothing can be compared. `hidden`, if given, gets the states [T, D] after the
+// final norm.
 std::vector<double> naive_forward(const engine::ModelConfig& config, const TensorValues& tensor,
-                                  std::span<const std::int32_t> ids, std::vector<double>* margins = nullptr);
+                                  std::span<const std::int32_t> ids, std::vector<double>* margins = nullptr,
+                                  std::vector<double>* hidden = nullptr);
 
 }  // namespace ostal::test
