@@ -69,9 +69,9 @@ void report(const std::string& file, std::size_t equal, std::size_t refused, std
                 file.c_str(), equal + refused + softened, equal, refused, softened);
 }
 
-class GoldenChats : public ::testing::TestWithParam<const char*> {};
+class GoldenChat : public ::testing::TestWithParam<const char*> {};
 
-TEST_P(GoldenChats, EveryCaseGivesTheGoldenIds) {
+TEST_P(GoldenChat, EveryCaseGivesTheGoldenIds) {
     const auto golden = open_golden(std::string("chat-") + GetParam() + ".json");
     if (!golden) GTEST_SKIP() << testing::kNoTokenizers;
     ASSERT_NE(golden->tokenizer, nullptr);
@@ -98,7 +98,7 @@ TEST_P(GoldenChats, EveryCaseGivesTheGoldenIds) {
     }
     report(std::string("chat-") + GetParam(), equal, refused, softened);
 }
-INSTANTIATE_TEST_SUITE_P(Formats, GoldenChats, ::testing::ValuesIn(kMistralFormats), test_name);
+INSTANTIATE_TEST_SUITE_P(Formats, GoldenChat, ::testing::ValuesIn(kMistralFormats), test_name);
 
 class GoldenFims : public ::testing::TestWithParam<const char*> {};
 
@@ -125,6 +125,37 @@ TEST_P(GoldenFims, EveryCaseGivesTheGoldenIds) {
     report(std::string("fim-") + GetParam(), equal, refused, 0);
 }
 INSTANTIATE_TEST_SUITE_P(Formats, GoldenFims, ::testing::ValuesIn(kMistralFormats), test_name);
+
+// Random conversations in every format, refused where the reference refuses them.
+TEST(GoldenChats, RandomConversationsGiveTheGoldenIds) {
+    const json::Value file = testing::golden("chat-random.json");
+    std::map<Format, std::unique_ptr<Tokenizer>> own;
+    std::size_t equal = 0, refused = 0;
+    for (const json::Value& entry : file.find("cases")->as_array()) {
+        const std::string& name = entry.find("format")->as_string();
+        const Format format = *parse_format(name);
+        SCOPED_TRACE(name + " " + json::to_string(*entry.find("request")));
+        const Tokenizer* tokenizer = testing::tekken();
+        if (tokenizer == nullptr) GTEST_SKIP() << testing::kNoTokenizers;
+        if (!name.ends_with("tekken")) {
+            if (!own[format]) own[format] = std::move(open_golden("chat-" + name + ".json")->own);
+            tokenizer = own[format].get();
+        }
+        const auto ids = render(format, *tokenizer, *entry.find("request"));
+        if (const json::Value* expected = entry.find("ids")) {
+            ASSERT_TRUE(ids.has_value()) << ids.error().to_string();
+            const auto want = testing::ids_of(*expected);
+            EXPECT_EQ(*ids, want) << "\n  got  " << testing::spell(*tokenizer, *ids) << "\n  want "
+                                  << testing::spell(*tokenizer, want);
+            ++equal;
+        } else {
+            EXPECT_FALSE(ids.has_value())
+                << "refused by the reference: " << entry.find("refused")->as_string();
+            ++refused;
+        }
+    }
+    report("chat-random", equal, refused, 0);
+}
 
 TEST(ChatMl, EveryCaseOfSmolLm2GivesTheGoldenIds) {
     const auto vocabulary = testing::smollm2_vocabulary();
