@@ -236,6 +236,24 @@ TEST_F(EngineTool, RendersChats) {
     EXPECT_EQ(call({"template", "--model", folder(), "--format", "chatml", "--chat"}, request).code, 1);
 }
 
+// A folder with several tokenizer files has the tekken one, of "conventional.json": 20 control tokens, the
+// bytes, and "th", "the", " the".
+TEST_F(EngineTool, ATekkenVocabularyOfAFolderIsTaken) {
+    std::filesystem::copy(folder(), root_ + "/tekken");
+    std::filesystem::copy_file(OSTAL_SOURCE_DIR "/tests/fuzz/corpus/tekken/conventional.json",
+                               root_ + "/tekken/tekken.json");
+    const std::string tekken = folder("tekken");
+    EXPECT_EQ(ids_of(call({"tokenize", "--model", tekken}, "the the").out),
+              (std::vector<std::int64_t>{1, 277, 278}));
+    EXPECT_EQ(call({"detokenize", "--model", tekken}, "[277,278]").out, "the the");
+    const std::string request = R"({"messages": [{"role": "user", "content": "the"}]})";
+    EXPECT_EQ(ids_of(call({"template", "--model", tekken, "--format", "v3-tekken", "--chat"}, request).out),
+              (std::vector<std::int64_t>{1, 3, 277, 4}));
+    const Outcome v13 = call({"template", "--model", tekken, "--format", "v13-tekken", "--chat"}, request);
+    EXPECT_EQ(v13.code, 1);
+    EXPECT_NE(v13.err.find("[ARGS]"), std::string::npos) << v13.err;
+}
+
 TEST_F(EngineTool, RendersFillInTheMiddle) {
     const std::vector<std::string> words{"template", "--model", folder(), "--format", "v3", "--fim"};
     const Outcome both = call(words, R"({"prompt": "the ", "suffix": "cat"})");
