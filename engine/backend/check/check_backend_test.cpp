@@ -133,5 +133,35 @@ TEST(CheckBackend, FindsNothingBetweenEquals) {
     EXPECT_EQ(check.calls(), 2 * (2 + 2 * 13 + 1));
 }
 
+// What a self-test of a machine asks for: each block type through each instruction set, operation by
+// operation.
+TEST(CheckBackend, EveryBlockTypeAgreesOnEveryIsa) {
+    test::TinyModelSpec spec;
+    spec.architecture = "llama";
+    spec.layers = 1;
+    spec.dim = spec.ffn = 256;
+    spec.head_dim = 64;
+    const test::TinyModel model(spec);
+    int compared = 0;
+    for (const char* isa : {"avx2", "avx512"}) {
+        const auto subject = make_cpu_backend({.isa = isa, .threads = 2, .pin_threads = false});
+        if (!subject) continue;
+        for (const DType type : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1,
+                                 DType::kQ4_K, DType::kQ5_K, DType::kQ6_K}) {
+            const test::MemorySource source = model.gguf(type);
+            const auto reference = scalar_backend();
+            CheckBackend check(*reference, **subject, {});
+            test::ModelRunner runner(source, {}, &check);
+            const std::vector<std::int32_t> ids = {1, 5, 9, 200, 300, 7, 8};
+            runner.run(ids, 6);
+            EXPECT_GT(check.calls(), 0);
+            EXPECT_FALSE(check.first_difference())
+                << isa << " " << dtype_name(type) << ": " << check.first_difference()->to_string();
+            ++compared;
+        }
+    }
+    if (compared == 0) GTEST_SKIP() << "this CPU has neither AVX2 nor AVX-512";
+}
+
 }  // namespace
 }  // namespace ostal::engine

@@ -71,6 +71,7 @@ Result<const Kernels*> select_kernels(std::string_view isa) {
     if (isa == "avx2") return unless_missing(missing_for_avx2(), kAvx2Kernels);
     if (isa == "avx512") return unless_missing(missing_for_avx512(), kAvx512Kernels);
     if (!isa.empty()) return unknown(isa, "\"scalar\", \"avx2\" or \"avx512\"");
+    // Not AVX-512 by itself: measured slower in decode (docs/performance.md).
     return missing_for_avx2().empty() ? &kAvx2Kernels : &kScalarKernels;
 }
 
