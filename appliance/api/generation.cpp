@@ -60,13 +60,12 @@ Step<Admitted> admit(Services& services, Call& call, security::Permission permis
 // Hands the sequences to the engine, each with its sink; the whole request fails with the first that is refused.
 template <typename Sink>
 Step<void> submit(Admitted admitted, const std::vector<std::shared_ptr<Sink>>& sinks) {
-    std::vector<SequenceGroup::Sequence> group;
+    std::vector<engine::Submission> group;
     for (std::size_t i = 0; i < sinks.size(); ++i) group.push_back({std::move(admitted.sequences[i]), sinks[i]});
     const Status started = SequenceGroup::start(admitted.inference, *admitted.model->engine, std::move(group));
     if (started) return {};
     const ApiError shown = to_api_error(started.error());
     admitted.inference->finish(shown.status, shown.code, [](const Status&) {});
-    admitted.inference->cancel();
     return refuse(started.error());
 }
 

@@ -30,26 +30,35 @@ private:
 };
 
 SequenceGroup::SequenceGroup(std::shared_ptr<Inference> inference, engine::Engine& engine,
-                             std::vector<Sequence> sequences)
+                             std::vector<engine::Submission> sequences)
     : inference_(std::move(inference)), engine_(engine), sequences_(std::move(sequences)) {
-    for (const Sequence& sequence : sequences_) ids_.push_back(sequence.request.id);
+    for (const engine::Submission& sequence : sequences_) ids_.push_back(sequence.request.id);
 }
 
 Status SequenceGroup::start(std::shared_ptr<Inference> inference, engine::Engine& engine,
-                            std::vector<Sequence> sequences) {
+                            std::vector<engine::Submission> sequences) {
     const std::shared_ptr<SequenceGroup> group(
         new SequenceGroup(std::move(inference), engine, std::move(sequences)));
-    const std::size_t first = std::min(kSubmittedAtOnce, group->sequences_.size());
-    for (std::size_t i = 0; i < first; ++i) OSTAL_TRYV(group->submit(group->next_.fetch_add(1)));
+    std::vector<engine::Submission> first;
+    // Before the engine knows the first: its end lets the next one follow.
+    const std::size_t first_count = std::min(kSubmittedAtOnce, group->sequences_.size());
+    group->next_ = first_count;
+    for (std::size_t i = 0; i < first_count; ++i) first.push_back(group->take(i));
+    OSTAL_TRYV(engine.submit_all(std::move(first)));
+    // The client may have left before the engine knew them.
+    if (group->inference_->cancelled()) group->end();
     return {};
+}
+
+engine::Submission SequenceGroup::take(std::size_t index) {
+    engine::Submission& sequence = sequences_[index];
+    return {std::move(sequence.request), std::make_shared<Link>(shared_from_this(), sequence.sink)};
 }
 
 Status SequenceGroup::submit(std::size_t index) {
     if (index >= sequences_.size() || inference_->cancelled()) return {};
-    Sequence& sequence = sequences_[index];
-    OSTAL_TRYV(engine_.submit(std::move(sequence.request),
-                              std::make_shared<Link>(shared_from_this(), sequence.sink)));
-    // cancel() may have come before the engine knew this one.
+    engine::Submission sequence = take(index);
+    OSTAL_TRYV(engine_.submit(std::move(sequence.request), std::move(sequence.sink)));
     if (inference_->cancelled()) engine_.cancel(ids_[index]);
     return {};
 }

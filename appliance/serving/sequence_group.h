@@ -16,19 +16,19 @@ namespace ostal {
 // the others. Thread-safe; kept alive by the sinks that the engine holds.
 class SequenceGroup : public std::enable_shared_from_this<SequenceGroup> {
 public:
-    struct Sequence {
-        engine::GenerationRequest request;
-        std::shared_ptr<engine::TokenSink> sink;  // told the end of each submitted sequence by the engine
-    };
     static constexpr std::size_t kSubmittedAtOnce = 16;
 
-    // Submits the first sequences. `engine` outlives every call of a sink, as engines do. The engine's own error
-    // when one of them is refused: then the caller answers and cancels the inference.
-    static Status start(std::shared_ptr<Inference> inference, engine::Engine& engine, std::vector<Sequence> sequences);
+    // Submits the first sequences, all or none. `engine` outlives every call of a sink, as engines do. The engine's
+    // own error when it refuses them.
+    static Status start(std::shared_ptr<Inference> inference, engine::Engine& engine,
+                        std::vector<engine::Submission> sequences);
 
 private:
     class Link;
-    SequenceGroup(std::shared_ptr<Inference> inference, engine::Engine& engine, std::vector<Sequence> sequences);
+    SequenceGroup(std::shared_ptr<Inference> inference, engine::Engine& engine,
+                  std::vector<engine::Submission> sequences);
+    // The sequence's request, with a link to this group before its sink.
+    engine::Submission take(std::size_t index);
     Status submit(std::size_t index);
     // On the scheduler thread: submits the next one, if there is one; its sink is told a refusal.
     void follow();
@@ -37,7 +37,7 @@ private:
 
     const std::shared_ptr<Inference> inference_;
     engine::Engine& engine_;
-    std::vector<Sequence> sequences_;  // an element is touched by who took its index from next_
+    std::vector<engine::Submission> sequences_;  // an element is touched by who took its index from next_
     std::vector<engine::RequestId> ids_;
     std::atomic<std::size_t> next_{0};
 };
