@@ -84,7 +84,7 @@ Step<ChatCompletionRequest> parse_chat_completion(std::string_view body, bool st
         return tl::unexpected<FieldError>(read.error());
     }
     if (auto checked = check_generation_fields(request); !checked) return tl::unexpected<FieldError>(checked.error());
-    if (request.top_logprobs && !request.log_probs) {
+    if (request.top_logprobs.value_or(0) > 0 && !request.log_probs) {
         return refuse_field(Code::kUnprocessable, "top_logprobs", "it needs logprobs: true");
     }
     if (request.log_probs) request.top_log_probs = request.top_logprobs.value_or(0);

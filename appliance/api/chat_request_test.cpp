@@ -55,7 +55,7 @@ TEST(ChatRequest, EachFieldAtAndBeyondItsBounds) {
 }
 
 TEST(ChatRequest, OffValuesOfUnsupportedFieldsAreFine) {
-    EXPECT_TRUE(parse(R"(,"n":1,"logprobs":false,"presence_penalty":0,"frequency_penalty":0.0,"logit_bias":{},"tools":[],)"
+    EXPECT_TRUE(parse(R"(,"n":1,"logprobs":false,"top_logprobs":0,"presence_penalty":0,"frequency_penalty":0.0,"logit_bias":{},"tools":[],)"
                       R"("response_format":{"type":"text"},"tool_choice":"auto","functions":null)"));
 }
 
