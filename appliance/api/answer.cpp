@@ -1,6 +1,8 @@
 #include "appliance/api/answer.h"
 
+#include <functional>
 #include <mutex>
+#include <utility>
 
 #include "appliance/api/errors.h"
 #include "appliance/net/http/sse.h"
@@ -27,8 +29,9 @@ Error audit_broken() { return Error(Code::kUnavailable, "the audit log cannot be
 
 class WholeAnswer {
 public:
-    WholeAnswer(WriteAnswer write, std::shared_ptr<Inference> inference, http::Respond respond, std::size_t count)
-        : write_(std::move(write)), inference_(std::move(inference)), respond_(std::move(respond)),
+    WholeAnswer(std::unique_ptr<WholeForm> form, std::shared_ptr<Inference> inference, http::Respond respond,
+                std::size_t count)
+        : form_(std::move(form)), inference_(std::move(inference)), respond_(std::move(respond)),
           generated_(count), running_(count) {}
 
     engine::PushResult push(std::size_t index, const TokenEvent& event) {
@@ -40,9 +43,12 @@ public:
         if (const auto failure = failure_of(event)) {
             const ApiError shown = to_api_error(*failure);
             end(shown.status, std::string(engine::finish_reason_name(*event.finish)), error_response(shown));
-        } else if (running_ == 0) {
+            return engine::PushResult::kAccepted;
+        }
+        form_->take(index, std::exchange(generated_[index], {}));
+        if (running_ == 0) {
             end(200, std::string(engine::finish_reason_name(*event.finish)),
-                json_response(200, write_(generated_, inference_->usage())));
+                json_response(200, form_->body(inference_->usage())));
         }
         return engine::PushResult::kAccepted;
     }
@@ -56,7 +62,7 @@ private:
         });
     }
 
-    const WriteAnswer write_;
+    const std::unique_ptr<WholeForm> form_;
     const std::shared_ptr<Inference> inference_;
     const http::Respond respond_;
     std::vector<Generated> generated_;
@@ -196,6 +202,28 @@ json::Object head_object(const AnswerHead& head, std::string_view object) {
     return out;
 }
 
+class WholeChoices final : public WholeForm {
+public:
+    WholeChoices(AnswerHead head, std::shared_ptr<ChoiceForm> form, std::size_t count)
+        : head_(std::move(head)), form_(std::move(form)), choices_(count) {}
+
+    void take(std::size_t index, Generated generated) override { choices_[index] = form_->whole(index, generated); }
+
+    std::string body(const engine::Usage& usage) override {
+        json::Array written;
+        for (json::Object& choice : choices_) written.emplace_back(std::move(choice));
+        json::Object out = head_object(head_, form_->object_name(false));
+        out.append("choices", std::move(written));
+        out.append("usage", usage_object(usage));
+        return json::to_string(json::Value(std::move(out)));
+    }
+
+private:
+    const AnswerHead head_;
+    const std::shared_ptr<ChoiceForm> form_;
+    std::vector<json::Object> choices_;
+};
+
 void AnswerStream::append_chunk(std::string& out, json::Array choices, json::Value usage) {
     json::Object body = head_object(head_, form_->object_name(true));
     body.append("choices", std::move(choices));
@@ -219,20 +247,15 @@ json::Object usage_object(const engine::Usage& usage) {
                         {"prompt_tokens_details", json::Object{{"cached_tokens", 0}}}};
 }
 
-json::Value choices_body(const AnswerHead& head, ChoiceForm& form, const std::vector<Generated>& choices,
-                         const engine::Usage& usage) {
-    json::Array written;
-    for (std::size_t i = 0; i < choices.size(); ++i) written.emplace_back(form.whole(i, choices[i]));
-    json::Object body = head_object(head, form.object_name(false));
-    body.append("choices", std::move(written));
-    body.append("usage", usage_object(usage));
-    return body;
+std::unique_ptr<WholeForm> whole_choices(AnswerHead head, std::shared_ptr<ChoiceForm> form, std::size_t count) {
+    return std::make_unique<WholeChoices>(std::move(head), std::move(form), count);
 }
 
-std::vector<std::shared_ptr<engine::TokenSink>> whole_answer(WriteAnswer write, std::shared_ptr<Inference> inference,
+std::vector<std::shared_ptr<engine::TokenSink>> whole_answer(std::unique_ptr<WholeForm> form,
+                                                             std::shared_ptr<Inference> inference,
                                                              http::Respond respond, std::size_t count) {
     const auto answer =
-        std::make_shared<WholeAnswer>(std::move(write), std::move(inference), std::move(respond), count);
+        std::make_shared<WholeAnswer>(std::move(form), std::move(inference), std::move(respond), count);
     std::vector<std::shared_ptr<engine::TokenSink>> parts;
     for (std::size_t i = 0; i < count; ++i) parts.push_back(std::make_shared<WholePart>(answer, i));
     return parts;

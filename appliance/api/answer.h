@@ -2,7 +2,6 @@
 // What a choice looks like is its form's business (chat_form.h, text_form.h); who waits for what is here.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -51,15 +50,23 @@ public:
 };
 
 json::Object usage_object(const engine::Usage& usage);
-json::Value choices_body(const AnswerHead& head, ChoiceForm& form, const std::vector<Generated>& choices,
-                         const engine::Usage& usage);
 
-// Makes the body of a whole answer from what each sequence gave.
-using WriteAnswer = std::function<json::Value(const std::vector<Generated>&, const engine::Usage&)>;
+// Writes a whole answer. One object for one answer; called on the engine's scheduler thread, so no call may take long.
+class WholeForm {
+public:
+    virtual ~WholeForm() = default;
+    // A sequence has ended well: what is costly to write is written now, sequence by sequence.
+    virtual void take(std::size_t index, Generated generated) = 0;
+    // The JSON text of the answer, when all have ended.
+    virtual std::string body(const engine::Usage& usage) = 0;
+};
+// An answer of `choices`.
+std::unique_ptr<WholeForm> whole_choices(AnswerHead head, std::shared_ptr<ChoiceForm> form, std::size_t count);
 
 // One sink for each of `count` sequences. They answer together when the last has ended and the audit has the end, or
 // with the error of the first that failed, which cancels the others. All are fed by one scheduler thread.
-std::vector<std::shared_ptr<engine::TokenSink>> whole_answer(WriteAnswer write, std::shared_ptr<Inference> inference,
+std::vector<std::shared_ptr<engine::TokenSink>> whole_answer(std::unique_ptr<WholeForm> form,
+                                                             std::shared_ptr<Inference> inference,
                                                              http::Respond respond, std::size_t count);
 
 // The body of a stream over one TokenStream a choice. Destroying it cancels the sequences.

@@ -7,7 +7,7 @@ namespace {
 
 using json::Value;
 
-constexpr std::size_t kMaxInputs = 512;
+constexpr std::size_t kMaxInputs = 2048;
 constexpr std::int32_t kMaxDimensions = 1 << 20;  // beyond every model; the exact limit is the model's
 
 Status read_dimensions(const Value& value, EmbeddingRequest& request) {

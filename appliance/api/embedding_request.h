@@ -13,7 +13,7 @@ namespace ostal::api {
 
 struct EmbeddingRequest {
     std::string model;                       // "" when none was named
-    std::vector<PromptInput> inputs;         // at most 512
+    std::vector<PromptInput> inputs;         // at most 2048
     std::optional<std::int32_t> dimensions;  // output_dimension or dimensions: the first so many, scaled to length 1
     EmbeddingType type = EmbeddingType::kFloat;
     bool base64 = false;

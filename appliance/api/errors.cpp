@@ -93,11 +93,13 @@ json::Value error_body(const ApiError& error) {
     return body;
 }
 
-http::Response json_response(int status, const json::Value& body) {
+http::Response json_response(int status, const json::Value& body) { return json_response(status, json::to_string(body)); }
+
+http::Response json_response(int status, std::string json_text) {
     http::Response response;
     response.status = status;
     response.headers = {{"content-type", "application/json"}, {"cache-control", "no-store"}};
-    response.body = json::to_string(body);
+    response.body = std::move(json_text);
     return response;
 }
 

@@ -32,6 +32,7 @@ http::Response error_response(const Error& error, std::string param = {});
 std::string error_event(const ApiError& error);
 
 http::Response json_response(int status, const json::Value& body);
+http::Response json_response(int status, std::string json_text);
 
 // ErrorBody of the HTTP layer (http/message.h).
 http::Response transport_error(int status, std::string_view code, std::string_view message,

@@ -69,8 +69,8 @@ Step<void> submit(Admitted admitted, const std::vector<std::shared_ptr<Sink>>& s
     return refuse(started.error());
 }
 
-Step<void> submit_whole(Admitted admitted, const http::Respond& respond, WriteAnswer write) {
-    const auto sinks = whole_answer(std::move(write), admitted.inference, respond, admitted.sequences.size());
+Step<void> submit_whole(Admitted admitted, const http::Respond& respond, std::unique_ptr<WholeForm> form) {
+    const auto sinks = whole_answer(std::move(form), admitted.inference, respond, admitted.sequences.size());
     return submit(std::move(admitted), sinks);
 }
 
@@ -216,19 +216,16 @@ Step<void> answer_with_choices(Services& services, Call& call, security::Permiss
     auto admitted = admit(services, call, permission, std::move(model), std::move(sequences));
     if (!admitted) return tl::unexpected<FieldError>(admitted.error());
     if (stream) return submit_stream(std::move(*admitted), call.respond, std::move(head), std::move(form));
-    return submit_whole(std::move(*admitted), call.respond,
-                        [head = std::move(head), form = std::move(form)](const std::vector<Generated>& choices,
-                                                                         const engine::Usage& usage) {
-                            return choices_body(head, *form, choices, usage);
-                        });
+    const std::size_t count = admitted->sequences.size();
+    return submit_whole(std::move(*admitted), call.respond, whole_choices(std::move(head), std::move(form), count));
 }
 
 Step<void> answer_whole(Services& services, Call& call, security::Permission permission,
                         std::shared_ptr<LoadedModel> model, std::vector<engine::GenerationRequest> sequences,
-                        WriteAnswer write) {
+                        std::unique_ptr<WholeForm> form) {
     auto admitted = admit(services, call, permission, std::move(model), std::move(sequences));
     if (!admitted) return tl::unexpected<FieldError>(admitted.error());
-    return submit_whole(std::move(*admitted), call.respond, std::move(write));
+    return submit_whole(std::move(*admitted), call.respond, std::move(form));
 }
 
 void respond_refusal(const Call& call, const Step<void>& step) {

@@ -48,10 +48,10 @@ AnswerHead make_head(Services& services, const LoadedModel& model, const char* i
 Step<void> answer_with_choices(Services& services, Call& call, security::Permission permission,
                                std::shared_ptr<LoadedModel> model, std::vector<engine::GenerationRequest> sequences,
                                AnswerHead head, std::shared_ptr<ChoiceForm> form, bool stream);
-// The same for answers that are never streamed: `write` makes the body.
+// The same for answers that are never streamed.
 Step<void> answer_whole(Services& services, Call& call, security::Permission permission,
                         std::shared_ptr<LoadedModel> model, std::vector<engine::GenerationRequest> sequences,
-                        WriteAnswer write);
+                        std::unique_ptr<WholeForm> form);
 
 // Gives a refusal as the answer.
 void respond_refusal(const Call& call, const Step<void>& step);

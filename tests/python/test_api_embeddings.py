@@ -68,7 +68,7 @@ def test_types_and_dimensions(appliance):
     (dict(), 422, "input"),
     (dict(input=[]), 422, "input"),
     (dict(input=""), 422, "input"),
-    (dict(input=["a"] * 513), 422, "input"),
+    (dict(input=["a"] * 2049), 422, "input"),
     (dict(input=[8192]), 422, "input"),
     (dict(input="a", dimensions=257), 422, "output_dimension"),
     (dict(input="a", output_dtype="float64"), 422, "output_dtype"),
