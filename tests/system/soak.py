@@ -196,9 +196,10 @@ class Soak:
         if code != 0:
             self.problem(f"the audit does not verify: {words}")
         halves = [record for record in self.appliance.audit_records() if record["action"].startswith("inference:")]
-        pairs = {record["pair"] for record in halves}
-        if len(halves) != 2 * len(pairs):
-            self.problem(f"{len(halves)} audit records of {len(pairs)} inferences")
+        begun = {record["id"] for record in halves if record["pair"] == "request"}
+        ended = {record["id"] for record in halves if record["pair"] == "response"}
+        if begun != ended or len(halves) != 2 * len(begun):
+            self.problem(f"{len(begun)} inferences begun and {len(ended)} ended in {len(halves)} audit records")
         return {"counts": self.counts, "warm": warm, "end": cold, "audit_records": len(halves), "problems": self.problems}
 
 
