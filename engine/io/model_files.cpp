@@ -166,7 +166,7 @@ std::vector<Found> candidates(const WeightSource& source) {
     return found;
 }
 
-Result<Found> find_layout(const WeightSource& source) {
+Result<Found> find_weights(const WeightSource& source) {
     std::vector<Found> found = candidates(source);
     if (found.size() == 1) return std::move(found[0]);
     if (found.size() > 1) {
@@ -216,7 +216,7 @@ Status check_tensor_count(const ModelConfig& config) {
 
 Result<ModelFiles> ModelFiles::open(const WeightSource& source) {
     OSTAL_TRYV(refuse_programs(source));
-    OSTAL_TRY(const Found found, find_layout(source));
+    OSTAL_TRY(const Found found, find_weights(source));
     ModelFiles model;
     model.layout_ = found.layout;
     if (found.layout == Layout::kGguf) {
@@ -236,6 +236,11 @@ Result<ModelFiles> ModelFiles::open(const WeightSource& source) {
     }
     for (std::size_t i = 0; i < model.tensors_.size(); ++i) model.at_.emplace(model.tensors_[i].name, i);
     return model;
+}
+
+Result<Layout> find_layout(const WeightSource& source) {
+    OSTAL_TRY(const Found found, find_weights(source));
+    return found.layout;
 }
 
 std::string_view layout_name(Layout layout) {

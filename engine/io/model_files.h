@@ -51,6 +51,9 @@ inline constexpr std::uint64_t kPieceBytes = 4ULL << 20U;
 enum class Layout : std::uint8_t { kHuggingFace, kMistral, kGguf };
 std::string_view layout_name(Layout layout);  // "Hugging Face folder", "Mistral folder", "GGUF file"
 
+// By the names of the files alone; kInvalidArgument when they are no model's, or those of two.
+Result<Layout> find_layout(const WeightSource& source);
+
 class ModelFiles {
 public:
     // Reads config and headers, no weights. The source holds config.json with model.safetensors or with

@@ -21,6 +21,8 @@ std::vector<Entry> entries(const Clock& clock, const Terminal& terminal) {
         {logits_command(), [&](const Arguments& a) { return run_logits(a, terminal); }},
         {generate_command(), [&](const Arguments& a) { return run_generate(a, clock, terminal); }},
         {convert_command(), [&](const Arguments& a) { return run_convert(a, terminal); }},
+        {perplexity_command(), [&](const Arguments& a) { return run_perplexity(a, terminal); }},
+        {inspect_command(), [&](const Arguments& a) { return run_inspect(a, terminal); }},
         {bench_command(), [&](const Arguments& a) { return run_bench(a, clock, terminal); }},
     };
 }
@@ -28,8 +30,8 @@ std::vector<Entry> entries(const Clock& clock, const Terminal& terminal) {
 std::string general_help(const std::vector<Entry>& all) {
     std::string out =
         "ostal-engine: the engine on plain model folders, without a daemon\n\n"
-        "A model is a folder (config.json with model.safetensors or its shards, and a tokenizer) or a .gguf "
-        "file.\n\n";
+        "A model is a folder (config.json with model.safetensors or its shards, or params.json with\n"
+        "consolidated.safetensors or its shards, and a tokenizer) or a .gguf file.\n\n";
     for (const Entry& entry : all) {
         std::string line = "  " + std::string(entry.command.name);
         line.resize(14, ' ');

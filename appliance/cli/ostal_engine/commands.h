@@ -28,6 +28,8 @@ Command logits_command();
 Command generate_command();
 Command bench_command();
 Command convert_command();
+Command inspect_command();
+Command perplexity_command();
 
 Status run_tokenize(const Arguments& arguments, const Terminal& terminal);
 Status run_detokenize(const Arguments& arguments, const Terminal& terminal);
@@ -35,6 +37,8 @@ Status run_template(const Arguments& arguments, const Terminal& terminal);
 Status run_logits(const Arguments& arguments, const Terminal& terminal);
 Status run_generate(const Arguments& arguments, const Clock& clock, const Terminal& terminal);
 Status run_convert(const Arguments& arguments, const Terminal& terminal);
+Status run_inspect(const Arguments& arguments, const Terminal& terminal);
+Status run_perplexity(const Arguments& arguments, const Terminal& terminal);
 Status run_bench(const Arguments& arguments, const Clock& clock, const Terminal& terminal);
 
 }  // namespace ostal::engine_tool

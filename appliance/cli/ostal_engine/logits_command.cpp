@@ -1,22 +1,13 @@
 // logits: log-probabilities after every position of given ids.
 #include <algorithm>
-#include <numeric>
 #include <ostream>
 
-#include "appliance/cli/ostal_engine/model.h"
+#include "appliance/cli/ostal_engine/scoring.h"
 #include "base/json.h"
-#include "base/thread.h"
-#include "engine/backend/cpu/cpu_backend.h"
-#include "engine/model/kv_cache.h"
-#include "engine/model/mixtral.h"
-#include "engine/parallel/communicator.h"
 #include "engine/runtime/sampler.h"
 
 namespace ostal::engine_tool {
 namespace {
-
-constexpr std::int32_t kChunkRows = 32;  // ids in a step; all their logits are kept at once
-constexpr std::int32_t kBlockTokens = 32;
 
 json::Value position_value(std::int64_t position, std::span<const engine::TokenLogProb> top) {
     json::Array pairs;
@@ -43,56 +34,24 @@ Command logits_command() {
 }
 
 Status run_logits(const Arguments& arguments, const Terminal& terminal) {
-    OSTAL_TRY(const std::int64_t threads,
-              arguments.integer("--threads", 1, 1024, static_cast<std::int64_t>(physical_cpus().size())));
-    OSTAL_TRY(const std::string isa, isa_of(arguments));
-    OSTAL_TRY(auto backend,
-              engine::make_cpu_backend(
-                  {.isa = isa, .threads = static_cast<std::int32_t>(threads), .pin_threads = false}));
+    OSTAL_TRYV(threads_of(arguments));
+    OSTAL_TRYV(isa_of(arguments));
     OSTAL_TRY(const OpenModel model, open_model(arguments));
     const engine::ModelConfig& config = model.files.config();
     OSTAL_TRY(const auto given, arguments.integers("--ids", 0, config.vocab - 1));
     OSTAL_TRY(const std::int64_t top_count,
               arguments.integer("--top", 1, config.vocab, std::min(5, config.vocab)));
-    if (given.size() > static_cast<std::size_t>(config.context)) {
-        return fail(Code::kContextLengthExceeded, std::to_string(given.size()) +
-                                                      " ids, the model's context is " +
-                                                      std::to_string(config.context) + " tokens");
-    }
     const std::vector<engine::TokenId> ids(given.begin(), given.end());
-    OSTAL_TRY(const engine::Weights weights,
-              engine::load_weights(*model.source, model.files, static_cast<std::int32_t>(threads)));
-    engine::KvCacheShape shape;
-    shape.layers = config.layers;
-    shape.kv_heads = config.kv_heads;
-    shape.head_dim = config.head_dim;
-    shape.block_tokens = kBlockTokens;
-    shape.blocks = (static_cast<std::int32_t>(ids.size()) + kBlockTokens - 1) / kBlockTokens;
-    OSTAL_TRY(engine::KvCache cache, engine::KvCache::create(shape));
-    OSTAL_TRY(engine::Scratch scratch, engine::Scratch::create(config, kChunkRows, kChunkRows));
-    std::vector<std::int32_t> table(static_cast<std::size_t>(shape.blocks));
-    std::iota(table.begin(), table.end(), 0);
-
-    engine::SingleComm comm;
-    engine::BatchBuilder builder(kChunkRows, 1, shape.blocks);
+    OSTAL_TRY(Scorer scorer, Scorer::create(arguments, model, ids.size()));
     engine::Sampler sampler(config.vocab);
     std::vector<engine::TokenLogProb> top(static_cast<std::size_t>(top_count));
-    backend->attach_thread();
     json::Array out;
-    for (std::size_t first = 0; first < ids.size(); first += kChunkRows) {
-        const std::span chunk =
-            std::span(ids).subspan(first, std::min<std::size_t>(kChunkRows, ids.size() - first));
-        builder.clear();
-        builder.add(chunk, static_cast<std::int32_t>(first), table, engine::WantLogits::kAll);
-        const engine::Logits logits =
-            engine::forward(*backend, comm, weights, builder.batch(), cache, scratch).logits;
-        for (std::size_t row = 0; row < chunk.size(); ++row) {
-            const std::span values(logits.values.as<float>() + row * static_cast<std::size_t>(config.vocab),
-                                   static_cast<std::size_t>(config.vocab));
-            OSTAL_TRYV(sampler.log_probs(values, ids[first + row], top));
-            out.push_back(position_value(static_cast<std::int64_t>(first + row), top));
-        }
-    }
+    const auto show = [&](std::size_t position, std::span<const float> logits) -> Status {
+        OSTAL_TRYV(sampler.log_probs(logits, ids[position], top));
+        out.push_back(position_value(static_cast<std::int64_t>(position), top));
+        return {};
+    };
+    OSTAL_TRYV(scorer.run(ids, 0, show));
     terminal.out << json::to_string(out) << "\n";
     return {};
 }

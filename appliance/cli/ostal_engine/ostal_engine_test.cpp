@@ -53,6 +53,7 @@ protected:
         const test::TinyModel model({});
         put("folder", model.folder());
         put("shards", model.folder(3));
+        put("mistral", model.mistral(3));
         put("f32", model.gguf(DType::kF32));
         put("bf16", model.gguf(DType::kBF16));
     }
@@ -70,8 +71,9 @@ std::string EngineTool::root_;
 TEST_F(EngineTool, HelpNamesEveryCommandAndOption) {
     const Outcome all = call({"--help"});
     EXPECT_EQ(all.code, 0);
-    for (const Command& command : {tokenize_command(), detokenize_command(), template_command(),
-                                   logits_command(), generate_command(), bench_command()}) {
+    for (const Command& command :
+         {tokenize_command(), detokenize_command(), template_command(), logits_command(), generate_command(),
+          bench_command(), inspect_command(), perplexity_command()}) {
         EXPECT_NE(all.out.find(command.name), std::string::npos);
         const Outcome help = call({std::string(command.name), "--help"});
         EXPECT_EQ(help.code, 0);
@@ -125,6 +127,15 @@ TEST_F(EngineTool, UsageErrorsAreExitCode2) {
         {"generate", "--model", folder(), "--prompt", "a", "--max-tokens", "0"},
         {"generate", "--model", folder(), "--prompt", "a", "--seed", "-1"},
         {"generate", "--model", folder(), "--prompt", "a", "--stop", ""},
+        {"inspect"},
+        {"inspect", "--model", folder(), "--json=1"},
+        {"perplexity", "--model", folder()},
+        {"perplexity", "--file", folder() + "/config.json"},
+        {"perplexity", "--model", folder(), "--file", folder() + "/config.json", "--context", "1"},
+        {"perplexity", "--model", folder(), "--file", folder() + "/config.json", "--context", "257"},
+        {"perplexity", "--model", folder(), "--file", folder() + "/config.json", "--context", "8", "--stride",
+         "9"},
+        {"perplexity", "--model", folder(), "--file", folder() + "/config.json", "--stride", "0"},
         {"bench", "--model", folder(), "--batch", "0"},
         {"bench", "--model", folder(), "--batch", "1,a"},
         {"bench", "--model", folder(), "--gen", "0"},
@@ -454,6 +465,110 @@ TEST_F(EngineTool, BenchReportsWhatItDid) {
         call({"bench", "--model", folder(), "--prompt", "4", "--gen", "4", "--batch", "2", "--repeat", "1"});
     EXPECT_EQ(table.code, 0);
     EXPECT_NE(table.out.find("prefill"), std::string::npos);
+}
+
+TEST_F(EngineTool, InspectSaysWhatAModelIs) {
+    const auto inspect = [](const std::string& path) {
+        const Outcome outcome = call({"inspect", "--model", path, "--json"});
+        EXPECT_EQ(outcome.code, 0) << outcome.err;
+        return parse(outcome.out);
+    };
+    const json::Value hf = inspect(folder());
+    const json::Value mistral = inspect(folder("mistral"));
+    const json::Value file = inspect(gguf());
+    EXPECT_EQ(*hf.find("source"), json::Value("Hugging Face folder"));
+    EXPECT_EQ(*mistral.find("source"), json::Value("Mistral folder"));
+    EXPECT_EQ(*file.find("source"), json::Value("GGUF file"));
+    // One model: one configuration, as many parameters.
+    EXPECT_EQ(*hf.find("config"), *mistral.find("config"));
+    EXPECT_EQ(*hf.find("config"), *file.find("config"));
+    EXPECT_EQ(*hf.find("parameters"), *file.find("parameters"));
+    EXPECT_EQ(hf.find("config")->find("experts")->to_int64().value(), 4);
+    EXPECT_TRUE(hf.find("refused")->is_null());
+    const json::Value& tensors = hf.find("tensors")->as_array().at(0);
+    EXPECT_EQ(*tensors.find("type"), json::Value("bf16"));
+    EXPECT_EQ(*tensors.find("bytes"), *hf.find("weight_bytes"));
+    EXPECT_EQ(*hf.find("tokenizer")->find("kind"), json::Value("SentencePiece model"));
+    EXPECT_EQ(*file.find("tokenizer")->find("kind"), json::Value("embedded in GGUF, llama (SentencePiece)"));
+    for (const json::Value* found : {&hf, &mistral, &file})
+        EXPECT_EQ(found->find("tokenizer")->find("tokens")->to_int64().value(), 384);
+    // No template and no version: no guess; the file's name is one.
+    EXPECT_TRUE(hf.find("format")->find("name")->is_null());
+    EXPECT_EQ(*mistral.find("format")->find("name"), json::Value("v3"));
+    const Outcome text = call({"inspect", "--model", folder("mistral")});
+    EXPECT_EQ(text.code, 0);
+    for (const char* line : {"source: Mistral folder\n", "config.rope.theta: ", "refused: null\n",
+                             "tensors:  type bf16  tensors "}) {
+        EXPECT_NE(text.out.find(line), std::string::npos) << line << text.out;
+    }
+}
+
+TEST_F(EngineTool, InspectSaysWhyAModelIsRefused) {
+    test::MemorySource longrope = test::TinyModel({}).folder();
+    std::string config(as_text(longrope.content("config.json")));
+    config.insert(config.find('{') + 1, "\"rope_scaling\": {\"type\": \"longrope\"},");
+    longrope.set("config.json", Bytes(config.begin(), config.end()));
+    put("longrope", longrope);
+    test::MemorySource half = test::TinyModel({}).mistral(3);
+    half.erase("consolidated-00002-of-00003.safetensors");
+    put("half", half);
+    const std::pair<std::string, std::string> kRefused[] = {
+        {"longrope", "the RoPE scaling \"longrope\""},
+        {"half", "consolidated-00002-of-00003.safetensors is missing"},
+    };
+    for (const auto& [name, part] : kRefused) {
+        const Outcome outcome = call({"inspect", "--model", folder(name), "--json"});
+        EXPECT_EQ(outcome.code, 1);
+        EXPECT_NE(parse(outcome.out).find("refused")->as_string().find(part), std::string::npos)
+            << outcome.out;
+        EXPECT_NE(outcome.err.find(part), std::string::npos) << outcome.err;
+        EXPECT_FALSE(parse(outcome.out).find("source")->is_null());
+    }
+    // A folder that is no model at all.
+    std::filesystem::create_directory(root_ + "/empty");
+    const Outcome empty = call({"inspect", "--model", root_ + "/empty", "--json"});
+    EXPECT_EQ(empty.code, 1);
+    EXPECT_TRUE(parse(empty.out).find("source")->is_null());
+    EXPECT_NE(empty.err.find("no model is here"), std::string::npos);
+}
+
+// By its definition from the log-probabilities that `logits` gives, window by window.
+TEST_F(EngineTool, PerplexityIsThatOfTheLogits) {
+    const std::string path = root_ + "/text.txt";
+    const std::string text = "the singer sings in the rain, and again";
+    std::ofstream(path) << text;
+    const std::vector<std::int64_t> ids = ids_of(call({"tokenize", "--model", folder()}, text).out);
+    constexpr std::size_t kContext = 12, kStride = 5;
+    ASSERT_GT(ids.size(), 2 * kContext);
+    double sum = 0;
+    std::int64_t predicted = 0;
+    for (std::size_t begin = 0, done = 1; done < ids.size(); begin += kStride) {
+        const std::size_t end = std::min(begin + kContext, ids.size());
+        std::string list;
+        for (std::size_t i = begin; i < end; ++i) list += (i > begin ? "," : "") + std::to_string(ids[i]);
+        const json::Value rows =
+            parse(call({"logits", "--model", folder(), "--ids", list, "--top", "384"}).out);
+        for (std::size_t i = std::max(done, begin + 1); i < end; ++i, ++predicted) {
+            for (const json::Value& pair : rows.as_array()[i - begin - 1].find("top")->as_array()) {
+                if (pair.as_array()[0].to_int64().value() == ids[i]) sum -= pair.as_array()[1].as_double();
+            }
+        }
+        done = end;
+    }
+    const Outcome outcome =
+        call({"perplexity", "--model", folder(), "--file", path, "--context", "12", "--stride", "5"});
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    const json::Value found = parse(outcome.out);
+    EXPECT_EQ(found.find("tokens")->to_int64().value(), static_cast<std::int64_t>(ids.size()));
+    EXPECT_EQ(found.find("predicted")->to_int64().value(), predicted);
+    EXPECT_EQ(predicted, static_cast<std::int64_t>(ids.size()) - 1);
+    EXPECT_NEAR(found.find("nll")->as_double(), sum, 1e-4);
+    EXPECT_NEAR(found.find("perplexity")->as_double(), std::exp(sum / static_cast<double>(predicted)), 1e-3);
+    EXPECT_GT(found.find("standard_error")->as_double(), 0.0);
+    std::ofstream(root_ + "/nothing.txt") << "";
+    EXPECT_EQ(call({"perplexity", "--model", folder(), "--file", root_ + "/nothing.txt"}).code, 1);
+    std::ofstream(root_ + "/broken.txt") << "\xFF\xFE broken";
+    EXPECT_EQ(call({"perplexity", "--model", folder(), "--file", root_ + "/broken.txt"}).code, 1);
 }
 
 }  // namespace
