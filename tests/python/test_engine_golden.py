@@ -1,5 +1,6 @@
 """ostal-engine against golden values and against a plain numpy forward pass (tests/golden/README.md)."""
 import json
+import math
 import os
 import pathlib
 import subprocess
@@ -118,28 +119,120 @@ def test_every_isa_agrees_on_smollm2(smollm2, isa):
 
 
 # Every layout of made models against the reference forward pass of the Hugging Face folder.
+def scaled(**rope):
+    """A RoPE scaling of 4 over an original context of 32."""
+    return ["--ctx", "128", "--rope-theta", "10000", "--rope",
+            json.dumps({"factor": 4.0, "original_max_position_embeddings": 32, **rope})]
+
+
 SHAPES = {
     "experts": ["--preset", "micro"],
     "dense": ["--preset", "micro", "--experts", "0", "--kv-heads", "4"],
     "own-head-dim": ["--preset", "micro", "--head-dim", "32", "--rope-theta", "10000", "--eps", "1e-6"],
     "one-expert-a-token": ["--preset", "micro", "--experts", "8", "--topk", "1", "--heads", "8", "--kv-heads", "1"],
+    "tied": ["--preset", "micro", "--experts", "0", "--tied"],
+    "window": ["--preset", "micro", "--windows", "9"],
+    "windows": ["--preset", "micro", "--experts", "0", "--family", "ministral", "--windows", "11,0"],
+    "yarn": ["--preset", "micro", "--experts", "0", "--head-dim", "32",
+             *scaled(rope_type="yarn", beta_fast=8.0, beta_slow=0.5)],
+    "yarn-unscaled": ["--preset", "micro", *scaled(rope_type="yarn", attention_factor=1)],
+    "linear": ["--preset", "micro", "--ctx", "128", "--rope", json.dumps({"rope_type": "linear", "factor": 4.0})],
+    "llama3": ["--preset", "micro", "--experts", "0", "--family", "llama",
+               *scaled(rope_type="llama3", low_freq_factor=0.5, high_freq_factor=4.0)],
 }
+
+
+def make_model(tmp_path, shape, *more):
+    subprocess.run([sys.executable, str(TOOLS / "make_model.py"), *SHAPES[shape], "--seed", "5", "--tokenizer",
+                    str(MINI / "tokenizer.model"), *map(str, more)], check=True, capture_output=True, timeout=300)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_made_models(tmp_path, shape):
     pytest.importorskip("numpy")
-    make = [sys.executable, str(TOOLS / "make_model.py"), *SHAPES[shape], "--seed", "5", "--tokenizer",
-            str(MINI / "tokenizer.model")]
-    for more in (["--hf", tmp_path / "hf", "--gguf", tmp_path / "f32" / "model.gguf", "--f32"],
-                 ["--hf", tmp_path / "shards", "--shards", "3", "--gguf", tmp_path / "bf16" / "model.gguf"]):
-        subprocess.run([*make, *map(str, more)], check=True, capture_output=True, timeout=300)
+    mistral = shape not in ("linear", "llama3")  # params.json knows YaRN alone
+    layouts = ["hf", "f32/model.gguf", "shards", "bf16/model.gguf"] + mistral * ["mistral", "mistral-shards"]
+    make_model(tmp_path, shape, "--hf", tmp_path / "hf", "--gguf", tmp_path / "f32" / "model.gguf", "--f32",
+               *mistral * ["--mistral", tmp_path / "mistral"])
+    make_model(tmp_path, shape, "--hf", tmp_path / "shards", "--shards", "3", "--gguf",
+               tmp_path / "bf16" / "model.gguf", "--own-experts", "--no-index",
+               *mistral * ["--mistral", tmp_path / "mistral-shards"])
     ids = [1] + [(i * 7919) % 1500 + 10 for i in range(75)]
     reference = subprocess.run([sys.executable, str(TOOLS / "reference.py"), str(tmp_path / "hf"), "--ids", joined(ids),
                                 "--top", "2", "--json"], check=True, capture_output=True, timeout=300)
     expected = [entry["top"] for entry in json.loads(reference.stdout)]
-    for model in ("hf", "shards", "f32/model.gguf", "bf16/model.gguf"):
-        check_logits(json.loads(engine("logits", "--model", tmp_path / model, "--ids", joined(ids), "--top", 2)), expected)
+    answers = {}
+    for model in layouts:
+        answers[model] = engine("logits", "--model", tmp_path / model, "--ids", joined(ids), "--top", 2)
+        check_logits(json.loads(answers[model]), expected)
+    # Bit for bit the same, but where a GGUF file says in rounded numbers what config.json says exactly: llama3
+    # as divisors, YaRN's own attention factor as a quotient.
+    rounded = ("f32/model.gguf", "bf16/model.gguf") if shape in ("llama3", "yarn-unscaled") else ()
+    assert {answers[model] for model in layouts if model not in rounded} == {answers["hf"]}
+
+
+def test_perplexity_is_that_of_the_reference(tmp_path):
+    pytest.importorskip("numpy")
+    text = "The violin is a small string instrument. It has four strings, tuned in fifths, and is played with a bow."
+    path = tmp_path / "text.txt"
+    path.write_text(text)
+    ids = json.loads(engine("tokenize", "--model", MINI, stdin=text))
+    (tmp_path / "ids").write_text(joined(ids))
+    for context, stride in ((len(ids), len(ids)), (16, 8), (16, 5), (9, 9), (2, 1)):
+        found = json.loads(engine("perplexity", "--model", MINI, "--file", path, "--context", context, "--stride", stride))
+        reference = json.loads(subprocess.run(
+            [sys.executable, str(TOOLS / "reference.py"), str(MINI), "--ids-file", str(tmp_path / "ids"), "--nll",
+             "--context", str(context), "--stride", str(stride)], check=True, capture_output=True, timeout=300).stdout)
+        assert found["tokens"] == len(ids)
+        assert found["predicted"] == reference["predicted"]
+        assert abs(found["mean_nll"] - reference["mean_nll"]) <= 1e-4
+        assert abs(found["nll"] - found["mean_nll"] * found["predicted"]) <= 1e-9
+        assert abs(found["perplexity"] / math.exp(reference["mean_nll"]) - 1) <= 1e-4
+        assert abs(found["standard_error"] / found["perplexity"] - reference["error"]) <= 1e-4
+
+
+def test_inspect(tmp_path, smollm2):
+    found = json.loads(engine("inspect", "--model", smollm2, "--json"))
+    assert found["source"] == "GGUF file" and found["refused"] is None
+    assert found["config"]["layers"] == 30 and found["config"]["tied_embeddings"] is True
+    assert sum(entry["bytes"] for entry in found["tensors"]) == found["weight_bytes"]
+    assert found["tokenizer"]["tokens"] == 49152
+    assert found["format"]["name"] == "chatml"
+
+
+def test_inspect_reads_headers_alone(tmp_path):
+    """Mixtral 8x7B by its shapes: 93 GB that are holes in a file."""
+    dim, heads, kv_heads, ffn, layers, experts, vocab = 4096, 32, 8, 14336, 32, 8, 32000
+    (tmp_path / "params.json").write_text(json.dumps({
+        "dim": dim, "n_layers": layers, "head_dim": 128, "hidden_dim": ffn, "n_heads": heads, "n_kv_heads": kv_heads,
+        "norm_eps": 1e-5, "vocab_size": vocab, "moe": {"num_experts": experts, "num_experts_per_tok": 2}}))
+    (tmp_path / "tokenizer.model.v1").write_bytes((MINI / "tokenizer.model").read_bytes())
+    shapes = {"tok_embeddings.weight": [vocab, dim], "norm.weight": [dim], "output.weight": [vocab, dim]}
+    for i in range(layers):
+        layer = f"layers.{i}."
+        shapes |= {layer + "attention.wq.weight": [dim, dim], layer + "attention.wk.weight": [1024, dim],
+                   layer + "attention.wv.weight": [1024, dim], layer + "attention.wo.weight": [dim, dim],
+                   layer + "attention_norm.weight": [dim], layer + "ffn_norm.weight": [dim],
+                   layer + "feed_forward.gate.weight": [experts, dim]}
+        for e in range(experts):
+            expert = layer + f"feed_forward.experts.{e}."
+            shapes |= {expert + "w1.weight": [ffn, dim], expert + "w2.weight": [dim, ffn], expert + "w3.weight": [ffn, dim]}
+    header, offset = {}, 0
+    for name, shape in shapes.items():
+        end = offset + 2 * math.prod(shape)
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(tmp_path / "consolidated.safetensors", "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + offset)
+    found = json.loads(engine("inspect", "--model", tmp_path, "--json"))
+    assert found["source"] == "Mistral folder" and found["refused"] is None
+    assert found["parameters"] == 46_702_792_704 and found["weight_bytes"] == offset
+    assert found["tensors"] == [{"type": "bf16", "tensors": len(shapes), "bytes": offset}]
+    assert found["config"]["architecture"] == "mixtral" and found["config"]["rope"] == {"kind": "plain", "theta": 1e6}
+    assert found["tokenizer"]["kind"] == "SentencePiece model" and found["format"]["name"] == "v1"
 
 
 # ---- Tokens and templates through the command line; the whole of the golden files is tested in process ----
