@@ -62,11 +62,10 @@ Result<json::Value> Operations::user_create(Invocation& call) {
         (void)decision;
         assignments.push_back(assignment);
     }
-    OSTAL_TRY(const auto user, call.vault->users.create(call.caller.tenant, name, password));
+    const auto created = call.vault->users.create(call.caller.tenant, name, password, assignments);
     security::wipe(password);
-    for (const auto& assignment : assignments) OSTAL_TRYV(call.vault->users.assign_role(user.id, assignment));
-    OSTAL_TRY(const auto created, call.vault->users.find(user.id));
-    return user_to_json(created);
+    if (!created) return fail(created.error());
+    return user_to_json(*created);
 }
 
 Result<json::Value> Operations::user_list(Invocation& call) {

@@ -93,6 +93,21 @@ Status check_form(IdentityRows& rows, const User& user, const RoleAssignment& as
     return {};
 }
 
+// Within the caller's transaction. Holding it already is no error.
+Status add_role(IdentityRows& rows, const Id& user_id, const RoleAssignment& assignment, const Id& role_id,
+                std::int64_t now_us) {
+    OSTAL_TRY(const User user, load(rows, "id = ?", {user_id}));
+    OSTAL_TRY(const std::uint32_t approvals, rows.approvals());
+    std::vector<Role> held;
+    for (const RoleAssignment& role : user.roles) {
+        if (same(role, assignment)) return {};
+        held.push_back(role.role);
+    }
+    OSTAL_TRYV(check_assignment(held, assignment.role, approvals));
+    OSTAL_TRYV(check_form(rows, user, assignment));
+    return rows.put(RoleRow{role_id, user_id, assignment, now_us, 0});
+}
+
 }  // namespace
 
 Users::Users(Database& database, const RowMac& mac, const Clock& clock, RandomSource& random,
@@ -108,7 +123,8 @@ Users::Users(Database& database, const RowMac& mac, const Clock& clock, RandomSo
     dummy_hash_ = hash_password("the password of nobody", cost, random).value_or("");
 }
 
-Result<User> Users::create(const Id& tenant, std::string_view name, std::string_view password) {
+Result<User> Users::create(const Id& tenant, std::string_view name, std::string_view password,
+                           std::span<const RoleAssignment> roles) {
     OSTAL_TRYV(check_name(name));
     UserRow row{new_id(random_), tenant, std::string(name), false, clock_.wall_now_us(), "", 0};
     if (!password.empty()) {
@@ -124,8 +140,12 @@ Result<User> Users::create(const Id& tenant, std::string_view name, std::string_
     if (!put && put.error().code() == Code::kConflict)
         return fail(Code::kConflict, "a user of this name exists");
     OSTAL_TRYV(std::move(put));
+    for (const RoleAssignment& role : roles) {
+        OSTAL_TRYV(add_role(rows, row.id, role, new_id(random_), row.created_us));
+    }
+    OSTAL_TRY(User made, with_roles(rows, row));
     OSTAL_TRYV(transaction.commit());
-    return User{row.id, row.tenant, row.name, false, row.created_us, row.password_changed_us, {}};
+    return made;
 }
 
 Result<User> Users::find(const Id& id) const {
@@ -187,16 +207,7 @@ Status Users::set_password(const Id& id, std::string_view password) {
 Status Users::assign_role(const Id& id, const RoleAssignment& assignment) {
     OSTAL_TRY(Transaction transaction, database_.begin_write());
     IdentityRows rows(transaction, mac_);
-    OSTAL_TRY(const User user, load(rows, "id = ?", {id}));
-    OSTAL_TRY(const std::uint32_t approvals, rows.approvals());
-    std::vector<Role> held;
-    for (const RoleAssignment& role : user.roles) {
-        if (same(role, assignment)) return {};
-        held.push_back(role.role);
-    }
-    OSTAL_TRYV(check_assignment(held, assignment.role, approvals));
-    OSTAL_TRYV(check_form(rows, user, assignment));
-    OSTAL_TRYV(rows.put(RoleRow{new_id(random_), id, assignment, clock_.wall_now_us(), 0}));
+    OSTAL_TRYV(add_role(rows, id, assignment, new_id(random_), clock_.wall_now_us()));
     return transaction.commit();
 }
 

@@ -41,8 +41,10 @@ public:
     Users(Database& database, const RowMac& mac, const Clock& clock, RandomSource& random,
           const Argon2Cost& cost = kPasswordCost);
 
-    // Without roles. `password` empty: none is set. kConflict: the name is taken.
-    Result<User> create(const Id& tenant, std::string_view name, std::string_view password);
+    // With its roles, in one transaction. `password` empty: none is set. kConflict: the name is taken; for the
+    // roles as assign_role.
+    Result<User> create(const Id& tenant, std::string_view name, std::string_view password,
+                        std::span<const RoleAssignment> roles = {});
     Result<User> find(const Id& id) const;
     // As find, within a tenant: another tenant's user is kNotFound.
     Result<User> find_in(const Id& tenant, const Id& id) const;
