@@ -106,7 +106,13 @@ struct DatabaseState {
     bool writing = false;
     std::thread::id writing_thread;
     std::vector<std::unique_ptr<DatabaseSession>> idle_readers;
+    bool in_doubt = false;  // a failed transaction would be found by a start after a crash
 
+    bool is_in_doubt() {
+        const std::lock_guard lock(mutex);
+        return in_doubt;
+    }
+    Status settle_doubt();
     void take_writer() {
         std::unique_lock lock(mutex);
         CHECK(!(writing && writing_thread == std::this_thread::get_id()));
@@ -310,6 +316,22 @@ Result<std::vector<detail::Cells>> Transaction::run_query(std::string_view sql, 
     }
 }
 
+// A commit whose frames were written but could not be synced was rolled back here, and would all the same be found in
+// the log (-wal) by a start after a crash. So another transaction is written over those frames; nobody reads or writes
+// before that has succeeded. The caller has taken the writer.
+Status DatabaseState::settle_doubt() {
+    if (!is_in_doubt()) return {};
+    const Status undone = run_script(writer->handle, "BEGIN IMMEDIATE; PRAGMA user_version = 1; COMMIT;");
+    if (!undone) {
+        if (sqlite3_get_autocommit(writer->handle) == 0) (void)run_script(writer->handle, "ROLLBACK");
+        return fail(Code::kUnavailable, "a write of the database failed and cannot be undone yet: " +
+                                            undone.error().message());
+    }
+    const std::lock_guard lock(mutex);
+    in_doubt = false;
+    return {};
+}
+
 Status Transaction::commit() {
     CHECK(database_ != nullptr);
     if (sqlite3_get_autocommit(session_->handle) != 0) {
@@ -317,8 +339,16 @@ Status Transaction::commit() {
         return fail(Code::kConflict, "database: the transaction was rolled back by an earlier failure");
     }
     const Status status = run_script(session_->handle, "COMMIT");
+    const int why = sqlite3_extended_errcode(session_->handle);
     if (!status && sqlite3_get_autocommit(session_->handle) == 0)
         (void)run_script(session_->handle, "ROLLBACK");
+    if (!status && writes_ && (why == SQLITE_IOERR_FSYNC || why == SQLITE_IOERR_DIR_FSYNC)) {
+        {
+            const std::lock_guard lock(database_->mutex);
+            database_->in_doubt = true;
+        }
+        (void)database_->settle_doubt();  // else the next transaction does it
+    }
     end();
     return status;
 }
@@ -466,7 +496,9 @@ Result<std::unique_ptr<Database>> Database::open(Files& files, const Clock& cloc
 
 Result<Transaction> Database::begin_write() {
     state_->take_writer();
-    if (auto status = run_script(state_->writer->handle, "BEGIN IMMEDIATE"); !status) {
+    auto status = state_->settle_doubt();
+    if (status) status = run_script(state_->writer->handle, "BEGIN IMMEDIATE");
+    if (!status) {
         state_->release_writer();
         return fail(std::move(status).error());
     }
@@ -474,6 +506,12 @@ Result<Transaction> Database::begin_write() {
 }
 
 Result<Transaction> Database::begin_read() {
+    if (state_->is_in_doubt()) {
+        state_->take_writer();
+        const Status settled = state_->settle_doubt();
+        state_->release_writer();
+        OSTAL_TRYV(settled);
+    }
     std::unique_ptr<DatabaseSession> session;
     {
         const std::lock_guard lock(state_->mutex);

@@ -292,6 +292,36 @@ TEST_F(DatabaseTest, FullDiskIsNoSpaceAndLosesNothing) {
     EXPECT_EQ(count(*database), 2);
 }
 
+// What failed while the program ran does not come about by a crash after it: the files at that moment, as a start
+// after SIGKILL finds them, hold the old state wherever the failure was reported, and the new one after a success.
+TEST_F(DatabaseTest, AFailedCommitIsNotFoundAfterACrash) {
+    const std::string copy = path() + ".copy";
+    std::uint64_t failures = 0;
+    for (std::uint64_t call = 1;; ++call) {
+        for (const char* suffix : {"", "-wal", "-shm"}) {
+            std::filesystem::remove(path() + suffix);
+            std::filesystem::remove(copy + suffix);
+        }
+        { ASSERT_TRUE(insert(*open_one(), 1, "before")); }
+        const auto database = open_one();
+        vfs_.fail_at(call, false, false);
+        const bool inserted = insert(*database, 2, "during").has_value();
+        const bool failed = vfs_.has_failed();
+        vfs_.heal();
+        for (const char* suffix : {"", "-wal"}) {
+            if (std::filesystem::exists(path() + suffix)) std::filesystem::copy_file(path() + suffix, copy + suffix);
+        }
+        const auto after_crash = Database::open(files_, clock_, {copy, migrations_one_, folder_, 200});
+        ASSERT_TRUE(after_crash) << after_crash.error().to_string();
+        EXPECT_EQ(count(**after_crash), inserted ? 2 : 1) << call;
+        EXPECT_EQ(count(*database), inserted ? 2 : 1) << call;
+        EXPECT_TRUE(insert(*database, 3, "after")) << call;
+        failures += inserted ? 0 : 1;
+        if (!failed) break;
+    }
+    EXPECT_GT(failures, 2U);
+}
+
 // Both rows of a transaction or none, at every call that could fail, with and without a crash.
 TEST_F(DatabaseTest, TransactionsAreWholeUnderAFaultAtEveryCall) {
     for (const bool crash : {false, true}) {
