@@ -35,15 +35,15 @@ std::string_view stage_text(ImportProgress::Stage stage) {
 
 }  // namespace
 
-// Loads the version, lets it answer a known prompt, and only then puts it before clients.
-HealthGate Operations::health_gate() {
-    return [this](const std::string& name, std::uint64_t version) -> Status {
+// Loads the version and lets it answer a known prompt. Clients meet it once the store has confirmed it.
+HealthGate Operations::health_gate(std::shared_ptr<LoadedModel>& passed) {
+    return [this, &passed](const std::string& name, std::uint64_t version) -> Status {
         if (appliance_.is_loading(name)) {
             return fail(Code::kUnavailable, name + " is still being loaded; try again in a moment");
         }
         OSTAL_TRY(auto model, appliance_.load_model(name, version));
         OSTAL_TRYV(answers_a_prompt(*model, appliance_.clock()));
-        appliance_.put_model(std::move(model));
+        passed = std::move(model);
         return {};
     };
 }
@@ -124,14 +124,18 @@ Result<json::Value> Operations::model_approve(Invocation& call) {
 Result<json::Value> Operations::model_activate(Invocation& call) {
     OSTAL_TRY(const auto wanted, named_version(call.args));
     OSTAL_TRY(const std::uint32_t required, call.vault->users.approvals_required());
+    std::shared_ptr<LoadedModel> passed;
     OSTAL_TRY(const auto active, call.vault->models->activate(wanted.name, wanted.version, call.caller.subject.id,
-                                                              static_cast<int>(required), health_gate()));
+                                                              static_cast<int>(required), health_gate(passed)));
+    appliance_.put_model(std::move(passed));
     return version_to_json(active);
 }
 
 Result<json::Value> Operations::model_rollback(Invocation& call) {
     OSTAL_TRY(const std::string name, call.text("name"));
-    OSTAL_TRY(const auto active, call.vault->models->rollback(name, call.caller.subject.id, health_gate()));
+    std::shared_ptr<LoadedModel> passed;
+    OSTAL_TRY(const auto active, call.vault->models->rollback(name, call.caller.subject.id, health_gate(passed)));
+    appliance_.put_model(std::move(passed));
     return version_to_json(active);
 }
 

@@ -64,6 +64,8 @@ const std::vector<Operations::Verb>& Operations::verbs() {
         {"key revoke", Permission::kKeyRevoke, Needs::kUnsealed, true, &O::key_revoke, "id"},
         {"audit tail", Permission::kAuditRead, Needs::kUnsealed, true, &O::audit_tail, ""},
         {"audit verify", Permission::kAuditVerify, Needs::kNothing, false, &O::audit_verify, ""},
+        // As a restart does, and for the same people: it repairs the files or changes nothing, and records itself.
+        {"audit recover", std::nullopt, Needs::kNothing, false, &O::audit_recover, ""},
     };
     return table;
 }
@@ -158,11 +160,14 @@ Result<json::Value> Operations::run_audited(const Verb& verb, Invocation& call) 
     record.policy_version = decision.policy_version;
     record.role = decision.role ? std::string(security::role_name(*decision.role)) : "";
     record.detail = std::string(verb.name);
-    OSTAL_TRYV(appliance_.audit().append(record));
+    // The audit itself is read even while it is latched (its reserve is for that).
+    const auto urgency = verb.permission == Permission::kAuditRead ? security::AuditLog::Urgency::kEssential
+                                                                   : security::AuditLog::Urgency::kNormal;
+    OSTAL_TRYV(appliance_.audit().append(record, urgency));
     auto result = (this->*verb.run)(call);
     record.pair = security::AuditPair::kResponse;
     record.detail = std::string(verb.name) + (result ? ": ok" : ": " + result.error().to_string());
-    OSTAL_TRYV(appliance_.audit().append(std::move(record)));
+    OSTAL_TRYV(appliance_.audit().append(std::move(record), urgency));
     return result;
 }
 

@@ -55,9 +55,10 @@ private:
     Result<json::Value> key_revoke(Invocation& call);
     Result<json::Value> audit_tail(Invocation& call);
     Result<json::Value> audit_verify(Invocation& call);
+    Result<json::Value> audit_recover(Invocation& call);
 
     bool may_go_on(const Invocation& call) const;
-    HealthGate health_gate();
+    HealthGate health_gate(std::shared_ptr<LoadedModel>& passed);
     Result<json::Value> set_disabled(Invocation& call, bool disabled);
 
     Appliance& appliance_;

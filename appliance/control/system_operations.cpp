@@ -124,12 +124,20 @@ Result<json::Value> Operations::audit_tail(Invocation& call) {
 
 Result<json::Value> Operations::audit_verify(Invocation& call) {
     // Recorded first, so that the verdict covers the question too.
-    OSTAL_TRYV(appliance_.audit().append(api::audit_record(call.caller, "audit:verify", "")));
-    if (appliance_.phase() == Phase::kUnsealed) OSTAL_TRYV(appliance_.audit().checkpoint());
+    OSTAL_TRYV(appliance_.audit().append(api::audit_record(call.caller, "audit:verify", ""),
+                                         security::AuditLog::Urgency::kEssential));
+    const bool writable = !appliance_.audit().state().latched;
+    if (appliance_.phase() == Phase::kUnsealed && writable) OSTAL_TRYV(appliance_.audit().checkpoint());
     security::AuditVerifyOptions options;
     options.folder = appliance_.state_path("audit");
     OSTAL_TRY(const auto verdict, security::verify_audit(options, appliance_.files()));
     return verdict_to_json(verdict);
+}
+
+Result<json::Value> Operations::audit_recover(Invocation&) {
+    OSTAL_TRYV(appliance_.audit().recover());
+    const auto audit = appliance_.audit().state();
+    return json::Value(json::Object{{"audit_writable", !audit.latched}, {"audit_records", static_cast<std::int64_t>(audit.records)}});
 }
 
 }  // namespace ostal

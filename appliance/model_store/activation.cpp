@@ -47,6 +47,23 @@ Status ModelStore::State::confirm(const std::string& model, std::uint64_t versio
     return tx.commit();
 }
 
+bool ModelStore::State::has_passed(const std::string& model, const NameRow& row, std::uint64_t version) const {
+    const security::Floor floor = file_floor(model_floor_name(model));
+    return floor.version == version && floor.version > row.floor && floor.previous == row.previous;
+}
+
+Status ModelStore::State::decide_trial(const std::string& model, std::uint64_t version, const Error& cause) {
+    OSTAL_TRYV(reread_floors());
+    std::optional<NameRow> row;
+    {
+        OSTAL_TRY(auto tx, seams.database.begin_read());
+        OSTAL_TRY(row, read_name(tx, model));
+    }
+    if (has_passed(model, *row, version)) return confirm(model, version);
+    OSTAL_TRYV(fall_back(model, version));
+    return fail(cause);
+}
+
 Status ModelStore::State::fall_back(const std::string& model, std::uint64_t version) {
     OSTAL_TRY(auto tx, seams.database.begin_write());
     OSTAL_TRY(const ModelVersion found, read_version(tx, model, version));
@@ -66,9 +83,11 @@ Result<ModelVersion> ModelStore::activate(const std::string& model, std::uint64_
         OSTAL_TRY(auto tx, state_->seams.database.begin_write());
         OSTAL_TRY(const ModelVersion found, read_version(tx, model, version));
         OSTAL_TRY(auto row, read_name(tx, model));
-        if (row->serving == version)
+        // Nobody else changes this name now: a trial in the rows is one whose end could not be written.
+        const bool is_undecided = row->serving == version && found.state == VersionState::kActive;
+        if (row->serving == version && !is_undecided)
             return conflict(model + " version " + std::to_string(version) + " serves already");
-        if (found.state != VersionState::kApproved) {
+        if (found.state != VersionState::kApproved && !is_undecided) {
             return conflict(model + " version " + std::to_string(version) + " is " +
                             std::string(version_state_name(found.state)) +
                             ", only an approved version is activated");
@@ -78,12 +97,14 @@ Result<ModelVersion> ModelStore::activate(const std::string& model, std::uint64_
                                                      std::to_string(version) + " cannot activate it");
         }
         OSTAL_TRYV(state_->check_loadable(model, *row, version));
-        row->restore_previous = row->previous;
-        row->previous = row->serving;
-        row->serving = version;
-        OSTAL_TRYV(write_state(tx, found.id, VersionState::kActive));
-        OSTAL_TRYV(write_name(tx, model, *row));
-        OSTAL_TRYV(tx.commit());
+        if (!is_undecided) {
+            row->restore_previous = row->previous;
+            row->previous = row->serving;
+            row->serving = version;
+            OSTAL_TRYV(write_state(tx, found.id, VersionState::kActive));
+            OSTAL_TRYV(write_name(tx, model, *row));
+            OSTAL_TRYV(tx.commit());
+        }
     }
     auto passed = gate(model, version);
     if (!passed) {
@@ -91,7 +112,9 @@ Result<ModelVersion> ModelStore::activate(const std::string& model, std::uint64_
         return fail(std::move(passed).error().with("in the trial of " + model + " version " +
                                                    std::to_string(version)));
     }
-    OSTAL_TRYV(state_->confirm(model, version));
+    if (const auto confirmed = state_->confirm(model, version); !confirmed) {
+        OSTAL_TRYV(state_->decide_trial(model, version, confirmed.error()));
+    }
     return get(model, version);
 }
 

@@ -185,17 +185,24 @@ Status ModelStore::admit(const std::string& anchor, const security::ModelManifes
         OSTAL_TRYV(insert_version(tx, version, file_keys));
         OSTAL_TRYV(tx.commit());
     }
-    OSTAL_TRYV(state_->open_files(version));
-    OSTAL_TRY(auto tx, state_->seams.database.begin_write());
+    return state_->finish_staged(version);
+}
+
+Status ModelStore::State::finish_staged(const ModelVersion& version) {
+    OSTAL_TRYV(open_files(version));
+    OSTAL_TRY(auto tx, seams.database.begin_write());
     OSTAL_TRYV(write_state(tx, version.id, VersionState::kVerified));
     return tx.commit();
 }
 
 Status ModelStore::readmit(const security::ModelManifest& manifest, ByteSpan admission) {
     OSTAL_TRY(const auto guard, state_->guard(manifest.model));
-    return replace_file(state_->seams.files,
-                        join_path(version_folder(manifest.model, manifest.version), kAdmissionFile),
-                        admission);
+    OSTAL_TRYV(replace_file(state_->seams.files,
+                            join_path(version_folder(manifest.model, manifest.version), kAdmissionFile),
+                            admission));
+    // An import before may have failed between its two transactions.
+    OSTAL_TRY(const ModelVersion found, get(manifest.model, manifest.version));
+    return found.state == VersionState::kStaged ? state_->finish_staged(found) : Status();
 }
 
 // ---- loads ----

@@ -28,6 +28,16 @@ Status ModelStore::State::put_floors(const security::Floors& changed) {
     return {};
 }
 
+Status ModelStore::State::reread_floors() {
+    OSTAL_TRY(const auto key, seams.keyring.service_key(security::ServiceKey::kFloor));
+    auto read = security::read_floor_file(seams.files, floor_path(seams), key.view());
+    if (!read && read.error().code() == Code::kNotFound) return {};
+    if (!read) return fail(std::move(read).error());
+    const std::lock_guard lock(floors_mutex);
+    floors = std::move(*read);
+    return {};
+}
+
 Status ModelStore::State::load_floors(bool rows_have_floors) {
     OSTAL_TRY(const auto key, seams.keyring.service_key(security::ServiceKey::kFloor));
     auto read = security::read_floor_file(seams.files, floor_path(seams), key.view());

@@ -36,7 +36,7 @@ Status ModelStore::State::recover() {
     OSTAL_TRYV(settle_trials());
     OSTAL_TRYV(settle_floors());
     OSTAL_TRYV(settle_seen());
-    return finish_staged();
+    return finish_all_staged();
 }
 
 // Nothing in staging outlives the import that made it.
@@ -93,10 +93,7 @@ Status ModelStore::State::settle_trials() {
             OSTAL_TRY(const auto versions, read_versions(tx, name));
             for (const ModelVersion& version : versions) {
                 if (version.state != VersionState::kActive) continue;
-                const security::Floor floor = file_floor(model_floor_name(name));
-                const bool has_passed = floor.version == version.version && floor.version > row->floor &&
-                                        floor.previous == row->previous;
-                (has_passed ? passed : trials).emplace_back(name, version.version);
+                (has_passed(name, *row, version.version) ? passed : trials).emplace_back(name, version.version);
             }
         }
     }
@@ -168,7 +165,7 @@ Status ModelStore::State::settle_seen() {
 
 // Versions whose files are in place but were not opened yet. One that does not open stays staged, with an
 // alarm.
-Status ModelStore::State::finish_staged() {
+Status ModelStore::State::finish_all_staged() {
     std::vector<ModelVersion> staged;
     {
         OSTAL_TRY(auto tx, seams.database.begin_read());
@@ -181,15 +178,10 @@ Status ModelStore::State::finish_staged() {
         }
     }
     for (const ModelVersion& version : staged) {
-        const auto opened = open_files(version);
-        if (!opened) {
-            alarms.push_back(version.model + " version " + std::to_string(version.version) +
-                             " cannot be verified: " + opened.error().to_string());
-            continue;
-        }
-        OSTAL_TRY(auto tx, seams.database.begin_write());
-        OSTAL_TRYV(write_state(tx, version.id, VersionState::kVerified));
-        OSTAL_TRYV(tx.commit());
+        const Status finished = finish_staged(version);
+        if (finished) continue;
+        alarms.push_back(version.model + " version " + std::to_string(version.version) +
+                         " cannot be verified: " + finished.error().to_string());
     }
     return {};
 }

@@ -46,6 +46,8 @@ struct ModelStore::State {
     security::Floor file_floor(const std::string& name) const;
     // Writes the file with these entries changed, then keeps them.
     Status put_floors(const security::Floors& changed);
+    // What the file holds now, after a write of it failed.
+    Status reread_floors();
     // Reads the file; an alarm when it is missing though rows have floors, or altered.
     Status load_floors(bool rows_have_floors);
 
@@ -72,12 +74,19 @@ struct ModelStore::State {
     // ---- trials ----
     // The version on trial passed: floor file, then state, mark and floor in one transaction.
     Status confirm(const std::string& model, std::uint64_t version);
+    // The floor file says that a trial was confirmed, the rows do not say it yet.
+    bool has_passed(const std::string& model, const NameRow& row, std::uint64_t version) const;
+    // After confirm() failed with `cause`: confirmed where the floor file says so, else fallen back, and `cause` is the
+    // answer. When even that cannot be written the trial stays undecided: activate() takes it up again, or a restart.
+    Status decide_trial(const std::string& model, std::uint64_t version, const Error& cause);
     // It did not: what served before serves again.
     Status fall_back(const std::string& model, std::uint64_t version);
 
     // ---- loads ----
     // kIntegrity when the trusted roots were taken back below what was recorded.
     Result<security::Root> newest_root(const std::string& anchor) const;
+    // Opens the files of a staged version, which is verified then.
+    Status finish_staged(const ModelVersion& version);
     // Signatures, manifest, headers; neither state nor floor.
     Result<OpenedVersion> open_files(const ModelVersion& version) const;
     std::string models_folder() const { return join_path(seams.state_folder, "models"); }
@@ -92,7 +101,7 @@ struct ModelStore::State {
     Status settle_trials();
     Status settle_floors();
     Status settle_seen();
-    Status finish_staged();
+    Status finish_all_staged();
 
     mutable std::mutex floors_mutex;
     security::Floors floors;

@@ -177,7 +177,10 @@ Status AuditStore::write_checkpoint() {
 Status AuditStore::restore_reserve() {
     if (options_.reserve_bytes == 0 || reserve_) return {};
     OSTAL_TRY(auto file, files_.open(path(kReserveFile), Files::Open::kReadWrite));
-    OSTAL_TRYV(file->allocate(options_.reserve_bytes));
+    if (auto allocated = file->allocate(options_.reserve_bytes); !allocated) {
+        (void)files_.remove_file(path(kReserveFile));  // what was got of it would be missed elsewhere
+        return allocated;
+    }
     reserve_ = std::move(file);
     return {};
 }

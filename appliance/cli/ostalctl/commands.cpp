@@ -208,6 +208,7 @@ const std::vector<Command>& commands() {
         {"key revoke", "ID", "revoke an API key at once", {}, words({"id"})},
         {"audit tail", "", "the last records (--count N)", {"seq", "t", "actor", "action", "object", "decision", "status"}, audit_tail},
         {"audit verify", "", "verify the whole audit log", {}, no_arguments},
+        {"audit recover", "", "go on after the audit log could not be written and the cause is gone", {}, no_arguments},
     };
     return table;
 }
