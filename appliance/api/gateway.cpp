@@ -23,18 +23,27 @@ http::Admission refused(http::Response response) {
     return admission;
 }
 
-// The credential of the request: a Bearer token, or x-api-key as Anthropic's clients send it.
-std::optional<std::string_view> credential(const http::Request& request) {
+std::optional<std::string_view> bearer_token(std::string_view authorization) {
     constexpr std::string_view kBearer = "bearer ";
-    if (const auto authorization = request.header("authorization")) {
-        if (authorization->size() <= kBearer.size()) return std::nullopt;
-        const bool is_bearer = std::equal(kBearer.begin(), kBearer.end(), authorization->begin(), [](char want, char got) {
-            return want == (got >= 'A' && got <= 'Z' ? static_cast<char>(got + 32) : got);
-        });
-        if (!is_bearer) return std::nullopt;
-        return authorization->substr(kBearer.size());
+    if (authorization.size() <= kBearer.size()) return std::nullopt;
+    const auto same = [](char want, char got) {
+        return want == (got >= 'A' && got <= 'Z' ? static_cast<char>(got + 32) : got);
+    };
+    if (!std::equal(kBearer.begin(), kBearer.end(), authorization.begin(), same)) return std::nullopt;
+    return authorization.substr(kBearer.size());
+}
+
+// The credential of the request: a Bearer token, or x-api-key as Anthropic's clients send it. Several that differ
+// are none: a proxy in front may have judged another one than we would.
+std::optional<std::string_view> credential(const http::Request& request) {
+    std::optional<std::string_view> found;
+    for (const auto& [name, value] : request.headers) {
+        if (name != "authorization" && name != "x-api-key") continue;
+        const auto token = name == "x-api-key" ? std::optional<std::string_view>(value) : bearer_token(value);
+        if (!token || (found && *found != *token)) return std::nullopt;
+        found = token;
     }
-    return request.header("x-api-key");
+    return found;
 }
 
 // Paths that are answered without a credential are public; all others below these are 401, known or not.
