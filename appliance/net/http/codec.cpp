@@ -293,7 +293,7 @@ std::optional<Fault> RequestReader::accept_body(std::uint64_t limit_bytes) {
             fail_with(415, "content_encoding", "Encoded bodies are not read here.");
             return fault_;
         }
-        if (name == "expect" && framing_.http11 && !framing_.expect_continue) {
+        if (name == "expect" && framing_.http11 && lower(value) != "100-continue") {
             fail_with(417, "expectation_failed", "The only expectation known here is 100-continue.");
             return fault_;
         }

@@ -92,6 +92,7 @@ TEST(RequestReader, ExpectContinue) {
     EXPECT_TRUE(read_all(head + "Expect: 100-Continue\r\n\r\n").framings.at(0).expect_continue);
     EXPECT_FALSE(read_all(head + "\r\n").framings.at(0).expect_continue);
     EXPECT_EQ(read_all(head + "Expect: 200-ok\r\n\r\n").fault, 417);
+    EXPECT_EQ(read_all(head + "Expect: 100-continue\r\nExpect: 200-ok\r\n\r\n").fault, 417);
     EXPECT_EQ(read_all("POST / HTTP/1.0\r\nHost: h\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\nx").fault, 0);
 }
 
