@@ -38,14 +38,17 @@ constexpr const char* kVersion = OSTAL_VERSION;
 struct Options {
     std::string config_file = "/etc/ostal/ostal.toml";
     std::optional<std::string> listen;
+    bool routes = false;
     bool help = false;
     bool version = false;
 };
 
 constexpr const char* kHelp =
-    "usage: ostald [--config FILE] [--listen ADDR:PORT]\n\n"
+    "usage: ostald [--config FILE] [--listen ADDR:PORT]\n"
+    "       ostald --routes | --version | --help\n\n"
     "  --config FILE       configuration (default /etc/ostal/ostal.toml)\n"
     "  --listen ADDR:PORT  bind this address instead of the configured listeners (port 0: any free one)\n"
+    "  --routes            print every route of the HTTPS server and the permission it needs\n"
     "  --version           print the version\n\n"
     "Listening sockets passed by a service manager (LISTEN_FDS) are matched to [[listener]] blocks by port.\n";
 
@@ -61,6 +64,8 @@ Result<Options> parse_options(int argc, char** argv) {
             OSTAL_TRY(out.config_file, value());
         } else if (word == "--listen") {
             OSTAL_TRY(out.listen, value());
+        } else if (word == "--routes") {
+            out.routes = true;
         } else if (word == "--help" || word == "-h") {
             out.help = true;
         } else if (word == "--version") {
@@ -100,6 +105,16 @@ Result<std::vector<http::ListenSocket>> open_listeners(const Options& options, c
         out.push_back(std::move(socket));
     }
     return out;
+}
+
+// What an auditor compares with the roles, and what the tests of closed doors walk through.
+void print_routes() {
+    for (const api::RouteSpec& route : api::route_specs()) {
+        std::string needs = "public";
+        if (std::holds_alternative<http::SignedIn>(route.access)) needs = "signed-in";
+        if (const auto* permission = std::get_if<http::Permission>(&route.access)) needs = permission->name;
+        std::cout << http::method_name(route.method) << " " << route.pattern << " " << needs << "\n";
+    }
 }
 
 std::string parent_folder(const std::string& path) {
@@ -144,11 +159,11 @@ Result<std::shared_ptr<const tls::Context>> make_tls(const Appliance& appliance,
     return tls::Context::make({std::move(chain), config.server.min_tls == "1.2"}, key, appliance.clock());
 }
 
-http::ServerOptions server_options(const Config& config) {
+http::ServerOptions server_options(const Config& config, std::size_t connections) {
     http::ServerOptions options;
     options.io_threads = physical_cpus().size() >= 8 ? 2 : 1;
     options.allowed_hosts = config.server.hosts;
-    options.limits.connections = static_cast<std::size_t>(config.server.max_connections);
+    options.limits.connections = connections;
     options.limits.connections_per_ip = static_cast<std::size_t>(config.server.max_connections_per_ip);
     options.error_body = api::transport_error;
     return options;
@@ -190,6 +205,8 @@ Status serve(const Options& options) {
     OSTAL_TRYV(make_directories(files, config.paths.state));
     OSTAL_TRY(auto sockets, open_listeners(options, config));
     OSTAL_TRY(Descriptor control_socket, ControlServer::bind(config.paths.control_socket));
+    const auto wanted_connections = static_cast<std::size_t>(config.server.max_connections);
+    const std::size_t connections = http::make_room_for_connections(wanted_connections);
     steps.add("listeners");
 
     // 4. Sandbox.
@@ -208,18 +225,23 @@ Status serve(const Options& options) {
     log.info("starting", {{"version", kVersion}, {"steps", steps.done}});
     if (files_confined == security::Confinement::kUnsupported) log.warning("no Landlock here: file access is not confined");
     if (calls_confined == security::Confinement::kUnsupported) log.warning("system calls are not confined in this build");
+    if (connections < wanted_connections) {
+        log.warning("the limit of open files leaves fewer connections than configured",
+                    {{"connections", std::to_string(connections)}});
+    }
     if (::geteuid() == 0) log.warning("running as root; the packaged service runs as the user ostal");
     if (const Status locking = security::check_memory_locking(); !locking) {
         log.warning("memory cannot be locked", {{"reason", locking.error().to_string()}});
     }
 
     OSTAL_TRY(auto appliance, Appliance::open(config, {files, clock, random, log, &zygote}));
-    api::Services services{*appliance, {}, {}};
+    api::Services services{*appliance, {}, {}, {}};
     WorkPool pool("ost-work", kWorkThreads, kWorkQueue);
     api::Gateway gateway(services, api::make_routes(services), pool);
     OSTAL_TRY(auto tls_context, make_tls(*appliance, config));
-    OSTAL_TRY(auto server, http::Server::make(server_options(config), std::move(sockets), std::move(tls_context), gateway,
-                                              server_clock, random, log));
+    OSTAL_TRY(auto server, http::Server::make(server_options(config, connections), std::move(sockets),
+                                              std::move(tls_context), gateway, server_clock, random, log));
+    services.server_stats = [&server] { return server->stats(); };
     OSTAL_TRYV(server->start());
     Operations operations(*appliance, [&] {
         auto renewed = make_tls(*appliance, config);
@@ -264,6 +286,10 @@ int main(int argc, char** argv) {
     }
     if (options->help) {
         std::cout << ostal::kHelp;
+        return 0;
+    }
+    if (options->routes) {
+        ostal::print_routes();
         return 0;
     }
     if (options->version) {

@@ -48,6 +48,38 @@ void write_inference(MetricsWriter& writer, const InferenceMetrics& figures) {
     figures.duration.write(writer, "ostal_inference_seconds", "Time from admission to the end");
 }
 
+void write_server(MetricsWriter& writer, const http::ServerStats& stats) {
+    const auto gauge = [&](const char* name, const char* help, std::uint64_t value) {
+        writer.gauge(name, help);
+        writer.sample("", {}, static_cast<double>(value));
+    };
+    const auto counter = [&](const char* name, const char* help, std::uint64_t value) {
+        writer.counter(name, help);
+        writer.sample("_total", {}, static_cast<double>(value));
+    };
+    const auto sample = [&](const char* label, const char* value, std::uint64_t count) {
+        writer.sample("_total", {{label, value}}, static_cast<double>(count));
+    };
+    gauge("ostal_http_connections", "Open connections", stats.open_connections);
+    gauge("ostal_http_streams", "Streamed answers under way", stats.open_streams);
+    counter("ostal_http_accepted", "Accepted connections, refused ones among them", stats.accepted);
+    counter("ostal_http_accept_errors", "Failures to accept: no descriptors, no memory", stats.accept_errors);
+    writer.counter("ostal_http_refused_connections", "Connections closed at once, by the cap that was reached");
+    sample("cap", "address", stats.refused_by_address_cap);
+    sample("cap", "total", stats.refused_by_total_cap);
+    counter("ostal_http_handshake_failures", "TLS handshakes that failed, by time or by content", stats.handshake_failures);
+    counter("ostal_http_headers", "Request headers that were valid", stats.requests);
+    counter("ostal_http_faults", "Requests refused as malformed, too large or too slow", stats.faults);
+    counter("ostal_http_clients_gone", "Clients that left while an answer was due", stats.clients_gone);
+    writer.counter("ostal_http_timeouts", "Waits that reached their limit, by what was waited for");
+    sample("wait", "handshake", stats.handshake_timeouts);
+    sample("wait", "header", stats.header_timeouts);
+    sample("wait", "body", stats.body_timeouts);
+    sample("wait", "idle", stats.idle_timeouts);
+    sample("wait", "write", stats.write_timeouts);
+    sample("wait", "shutdown", stats.shutdown_timeouts);
+}
+
 void write_audit(MetricsWriter& writer, const security::AuditLog& audit) {
     const auto state = audit.state();
     writer.counter("ostal_audit_records", "Durable audit records");
@@ -63,6 +95,7 @@ void write_audit(MetricsWriter& writer, const security::AuditLog& audit) {
 void metrics(Services& services, Call call) {
     MetricsWriter writer;
     services.requests.write(writer);
+    if (services.server_stats) write_server(writer, services.server_stats());
     write_inference(writer, services.inference);
     write_engines(writer, services.appliance.models());
     write_audit(writer, services.appliance.audit());

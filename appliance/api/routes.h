@@ -10,6 +10,7 @@
 #include "appliance/core/vault.h"
 #include "appliance/net/http/message.h"
 #include "appliance/net/http/router.h"
+#include "appliance/net/server.h"
 #include "appliance/ops/metrics.h"
 #include "appliance/serving/inference.h"
 #include "appliance/serving/models.h"
@@ -39,6 +40,7 @@ struct Services {
     Appliance& appliance;
     RequestCounter requests;
     InferenceMetrics inference;
+    std::function<http::ServerStats()> server_stats;  // set before the server starts
 };
 
 // The table itself: a permission, or one of the few public paths.

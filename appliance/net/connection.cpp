@@ -68,7 +68,6 @@ void Connection::finish() {
     stop_reading_ = true;
     room_.notify();
     stream_->abort();
-    if (stream_->timed_out()) ++core_.counters.slow_clients_cut;
     core_.remove(id_, peer_.cap_key);
 }
 
@@ -111,6 +110,7 @@ asio::awaitable<void> Connection::serve() {
     const bool is_secure = co_await stream_->handshake(limits_.handshake);
     if (!is_secure) {
         ++core_.counters.handshake_failures;
+        if (stream_->timed_out()) ++core_.counters.handshake_timeouts;
         co_return;
     }
     pump_runs_ = true;
@@ -134,7 +134,9 @@ asio::awaitable<void> Connection::say_goodbye() {
         const SteadyTime again = steady_clock::now() + std::chrono::milliseconds(20);
         co_await event_.wait_until(again);
     }
-    if (!stream_->timed_out()) co_await stream_->shutdown(limits_.shutdown, limits_.shutdown_drain_bytes);
+    if (stream_->timed_out()) co_return;
+    co_await stream_->shutdown(limits_.shutdown, limits_.shutdown_drain_bytes);
+    if (stream_->timed_out()) ++core_.counters.shutdown_timeouts;
 }
 
 // One request and its answer; false when the connection is to end.
@@ -201,7 +203,11 @@ asio::awaitable<Connection::Outcome> Connection::read_header() {
         const SteadyTime deadline = is_idle ? idle_deadline : *header_deadline;
         const bool is_awake = co_await event_.wait_until(deadline);
         if (is_awake && steady_clock::now() < deadline) continue;
-        if (is_idle) co_return Outcome::kEnd;
+        if (is_idle) {
+            ++core_.counters.idle_timeouts;
+            co_return Outcome::kEnd;
+        }
+        ++core_.counters.header_timeouts;
         timeout_ = Fault{408, "request_timeout", "The request's header did not come in time."};
         co_return Outcome::kFault;
     }
@@ -220,6 +226,7 @@ asio::awaitable<Connection::Outcome> Connection::read_body() {
         const SteadyTime deadline = grace_end + std::chrono::seconds(bought_s);
         const bool is_awake = co_await event_.wait_until(deadline);
         if (is_awake && steady_clock::now() < deadline) continue;
+        ++core_.counters.body_timeouts;
         timeout_ = Fault{408, "request_timeout", "The request's body comes too slowly."};
         co_return Outcome::kFault;
     }

@@ -6,10 +6,16 @@ namespace ostal::http {
 
 bool Core::enter(const std::string& cap_key) {
     const std::lock_guard lock(mutex_);
-    if (open_ >= options.limits.connections) return false;
-    std::size_t& of_address = per_address_[cap_key];
-    if (of_address >= options.limits.connections_per_ip) return false;
-    ++of_address;
+    if (open_ >= options.limits.connections) {
+        ++counters.refused_by_total_cap;
+        return false;
+    }
+    const auto found = per_address_.find(cap_key);
+    if (found != per_address_.end() && found->second >= options.limits.connections_per_ip) {
+        ++counters.refused_by_address_cap;
+        return false;
+    }
+    ++per_address_[cap_key];
     ++open_;
     return true;
 }

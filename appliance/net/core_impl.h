@@ -19,12 +19,19 @@ class Connection;
 
 struct Counters {
     std::atomic<std::uint64_t> accepted{0};
-    std::atomic<std::uint64_t> refused_by_cap{0};
+    std::atomic<std::uint64_t> accept_errors{0};
+    std::atomic<std::uint64_t> refused_by_address_cap{0};
+    std::atomic<std::uint64_t> refused_by_total_cap{0};
     std::atomic<std::uint64_t> handshake_failures{0};
     std::atomic<std::uint64_t> requests{0};
     std::atomic<std::uint64_t> faults{0};
     std::atomic<std::uint64_t> clients_gone{0};
-    std::atomic<std::uint64_t> slow_clients_cut{0};
+    std::atomic<std::uint64_t> handshake_timeouts{0};
+    std::atomic<std::uint64_t> header_timeouts{0};
+    std::atomic<std::uint64_t> body_timeouts{0};
+    std::atomic<std::uint64_t> idle_timeouts{0};
+    std::atomic<std::uint64_t> write_timeouts{0};
+    std::atomic<std::uint64_t> shutdown_timeouts{0};
     std::atomic<std::uint64_t> open_streams{0};
 };
 
@@ -58,7 +65,7 @@ public:
         tls_.swap(tls);
     }
 
-    // One place among the connections, or false when `cap_key` (an address) or all have too many.
+    // One place among the connections, or false (and counted) when `cap_key` (an address) or all have too many.
     bool enter(const std::string& cap_key);
     void leave(const std::string& cap_key);
     void add(std::uint64_t id, const std::shared_ptr<Connection>& connection);

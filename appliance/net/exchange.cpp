@@ -37,7 +37,6 @@ private:
 }  // namespace
 
 void Connection::begin_fault() {
-    ++core_.counters.faults;
     request_id_ = core_.make_request_id();
     keep_alive_ = false;
     is_head_ = false;
@@ -120,7 +119,7 @@ Response Connection::error_response(int status, std::string_view code, std::stri
 }
 
 Response Connection::fault_response() {
-    if (timeout_) ++core_.counters.slow_clients_cut;
+    ++core_.counters.faults;
     const Fault fault = timeout_ ? *timeout_ : reader_.fault();
     core_.log.debug("a request was refused", {{"request_id", request_id_},
                                               {"peer_ip", peer_.ip},
@@ -257,6 +256,7 @@ asio::awaitable<bool> Connection::write_all(std::string_view bytes) {
         const bool is_written = co_await stream_->write(piece, limits_.write);
         is_writing_ = false;
         if (!is_written) {
+            if (stream_->timed_out()) ++core_.counters.write_timeouts;
             peer_gone_ = true;
             co_return false;
         }

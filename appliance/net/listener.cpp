@@ -16,6 +16,7 @@ using asio::ip::tcp;
 using boost::system::error_code;
 
 constexpr std::chrono::milliseconds kPauseAfterError{100};
+constexpr std::chrono::seconds kBetweenWarnings{60};
 
 tcp protocol_of(const ListenSocket& socket) {
     return socket.address().find(':') == std::string::npos ? tcp::v4() : tcp::v6();
@@ -63,7 +64,9 @@ Listener::Listener(asio::io_context& io, Core& core, ListenSocket socket, std::s
 
 void Listener::start() {
     asio::co_spawn(strand_, run(shared_from_this()), [self = shared_from_this()](const std::exception_ptr& thrown) {
-        if (thrown) self->core_.log.error("a listener ended by an exception");
+        if (!thrown) return;
+        self->core_.log.error("accepting threw; the listener starts again");
+        if (!self->is_stopped_) self->start();
     });
 }
 
@@ -87,10 +90,20 @@ asio::awaitable<void> Listener::run(std::shared_ptr<Listener> self) {
             continue;
         }
         // Out of descriptors or memory; a peer that left the queue is no reason to wait, but costs little.
-        self->core_.log.warning("accepting a connection failed", {{"reason", error.message()}});
+        self->note_error(error);
         self->pause_.expires_after(kPauseAfterError);
         co_await self->pause_.async_wait(asio::redirect_error(asio::use_awaitable, error));
     }
+}
+
+// Clients can bring this about as often as they like: the log hears of it once a minute.
+void Listener::note_error(const error_code& error) {
+    ++core_.counters.accept_errors;
+    const auto now = std::chrono::steady_clock::now();
+    if (last_warning_ && now - *last_warning_ < kBetweenWarnings) return;
+    last_warning_ = now;
+    core_.log.warning("accepting connections fails", {{"reason", error.message()},
+                                                      {"errors", std::to_string(core_.counters.accept_errors)}});
 }
 
 void Listener::welcome(tcp::socket socket) {
@@ -103,10 +116,7 @@ void Listener::welcome(tcp::socket socket) {
     peer.cap_key = cap_key(address);
     peer.listener = index_;
     ++core_.counters.accepted;
-    if (!core_.enter(peer.cap_key)) {
-        ++core_.counters.refused_by_cap;
-        return;
-    }
+    if (!core_.enter(peer.cap_key)) return;
     try {
         set_options(socket, core_.options.limits);
         const asio::any_io_executor strand = socket.get_executor();

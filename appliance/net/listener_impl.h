@@ -6,7 +6,9 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
+#include <chrono>
 #include <memory>
+#include <optional>
 
 #include "appliance/net/core_impl.h"
 #include "appliance/net/sockets.h"
@@ -25,6 +27,7 @@ public:
 private:
     static asio::awaitable<void> run(std::shared_ptr<Listener> self);
     void welcome(asio::ip::tcp::socket socket);
+    void note_error(const boost::system::error_code& error);
 
     asio::io_context& io_;
     Core& core_;
@@ -32,6 +35,7 @@ private:
     asio::strand<asio::io_context::executor_type> strand_;
     asio::ip::tcp::acceptor acceptor_;
     asio::steady_timer pause_;
+    std::optional<std::chrono::steady_clock::time_point> last_warning_;
     bool is_stopped_ = false;
 };
 

@@ -66,15 +66,23 @@ struct ServerOptions {
     bool hsts = true;
 };
 
-// Counters since the start and gauges, for the metrics page.
+// Counters since the start and gauges, for the metrics page (names there: README.md).
 struct ServerStats {
     std::uint64_t accepted = 0;
-    std::uint64_t refused_by_cap = 0;       // closed at once: too many of one address or in all
-    std::uint64_t handshake_failures = 0;
-    std::uint64_t requests = 0;             // headers that passed the codec
-    std::uint64_t faults = 0;               // requests that did not
-    std::uint64_t clients_gone = 0;         // clients that left while an answer was due
-    std::uint64_t slow_clients_cut = 0;     // write, header or body deadlines
+    std::uint64_t accept_errors = 0;           // out of descriptors or memory: the listener tries again
+    std::uint64_t refused_by_address_cap = 0;  // closed at once: too many of one address
+    std::uint64_t refused_by_total_cap = 0;    // closed at once: too many in all
+    std::uint64_t handshake_failures = 0;      // those that took too long among them
+    std::uint64_t requests = 0;                // headers that passed the codec
+    std::uint64_t faults = 0;                  // requests refused by this layer: 400, 408, 413, 421, 431 ...
+    std::uint64_t clients_gone = 0;            // clients that left while an answer was due
+    // Waits that reached their limit (http/limits.h), by what was waited for.
+    std::uint64_t handshake_timeouts = 0;
+    std::uint64_t header_timeouts = 0;
+    std::uint64_t body_timeouts = 0;
+    std::uint64_t idle_timeouts = 0;
+    std::uint64_t write_timeouts = 0;
+    std::uint64_t shutdown_timeouts = 0;
     std::uint64_t open_connections = 0;
     std::uint64_t open_streams = 0;
 };

@@ -1,5 +1,7 @@
 // The server against clients that are slow, many, or no clients at all; its TLS; its sockets.
+#include <netinet/in.h>
 #include <openssl/ssl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -34,7 +36,7 @@ TEST_F(ServerTest, SlowHeaderIs408) {
     ASSERT_TRUE(answer.has_value());
     EXPECT_EQ(answer->status, 408);
     EXPECT_TRUE(client.ends());
-    EXPECT_TRUE(wait_for_stat(&ServerStats::slow_clients_cut, 1));
+    EXPECT_TRUE(wait_for_stat(&ServerStats::header_timeouts, 1));
 }
 
 TEST_F(ServerTest, AHeaderThatDripsIs408) {
@@ -46,9 +48,9 @@ TEST_F(ServerTest, AHeaderThatDripsIs408) {
     for (int i = 0; i < 1000; ++i) {  // each byte comes in time, the header never does
         if (!client.send("a: b\r\n")) break;
         std::this_thread::sleep_for(milliseconds(20));
-        if (server_->stats().slow_clients_cut > 0) break;
+        if (server_->stats().header_timeouts > 0) break;
     }
-    EXPECT_EQ(server_->stats().slow_clients_cut, 1U);
+    EXPECT_EQ(server_->stats().header_timeouts, 1U);
 }
 
 TEST_F(ServerTest, SlowBodyIs408) {
@@ -62,6 +64,8 @@ TEST_F(ServerTest, SlowBodyIs408) {
     EXPECT_EQ(answer->status, 408);
     EXPECT_TRUE(client.ends());
     EXPECT_EQ(handler_.events.count("handle /echo"), 0);
+    EXPECT_EQ(server_->stats().body_timeouts, 1U);
+    EXPECT_EQ(server_->stats().faults, 1U);
 }
 
 TEST_F(ServerTest, BytesBuyTheBodyTime) {
@@ -87,6 +91,67 @@ TEST_F(ServerTest, IdleConnectionsAreClosedWithoutAWord) {
     ASSERT_TRUE(used.send(get("/hello")));
     EXPECT_EQ(used.read_answer()->status, 200);
     EXPECT_TRUE(used.ends());
+    EXPECT_EQ(server_->stats().idle_timeouts, 2U);
+}
+
+TEST_F(ServerTest, AClientThatDoesNotAnswerTheGoodbyeIsDropped) {
+    Limits limits;
+    limits.shutdown = milliseconds(200);
+    start(limits);
+    TlsClient client = connect();
+    ASSERT_TRUE(client.send(get("/close")));
+    ASSERT_EQ(client.read_answer()->status, 200);
+    EXPECT_TRUE(wait_for_stat(&ServerStats::shutdown_timeouts, 1));  // and never reads the close_notify
+    EXPECT_TRUE(wait_until_closed());
+}
+
+// Holds the soft limit of open files at `count` while it lives.
+class DescriptorLimit {
+public:
+    explicit DescriptorLimit(rlim_t count) {
+        ::getrlimit(RLIMIT_NOFILE, &before_);
+        const rlimit lowered{count, before_.rlim_max};
+        ::setrlimit(RLIMIT_NOFILE, &lowered);
+    }
+    ~DescriptorLimit() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+    DescriptorLimit(const DescriptorLimit&) = delete;
+    DescriptorLimit& operator=(const DescriptorLimit&) = delete;
+    const rlimit& before() const { return before_; }
+
+private:
+    rlimit before_{};
+};
+
+TEST_F(ServerTest, OutOfDescriptorsItWaitsAndAcceptsAgain) {
+    start();
+    const int early = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ASSERT_GE(early, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port_);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    {
+        const DescriptorLimit limit(0);
+        ASSERT_EQ(::connect(early, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+        EXPECT_TRUE(wait_for_stat(&ServerStats::accept_errors, 2));  // and it tries again
+        EXPECT_EQ(server_->stats().accepted, 0U);
+    }
+    EXPECT_EQ(ask(get("/hello")).status, 200);
+    EXPECT_EQ(server_->stats().accepted, 2U);  // the early one was waiting
+    ::close(early);
+}
+
+TEST(Sockets, ConnectionsLeaveDescriptorsForTheRest) {
+    const DescriptorLimit limit(1024);
+    const rlim_t hard = limit.before().rlim_max;
+    if (hard >= 2048) {
+        EXPECT_EQ(make_room_for_connections(1024), 1024U);  // raised
+        rlimit now{};
+        ::getrlimit(RLIMIT_NOFILE, &now);
+        EXPECT_EQ(now.rlim_cur, 1536U);
+    }
+    const std::size_t all = std::size_t{1} << 40U;
+    EXPECT_EQ(make_room_for_connections(all), std::min<rlim_t>(all, hard - std::min<rlim_t>(512, hard / 4 * 3)));
 }
 
 TEST_F(ServerTest, ASlowReaderOfAnEndlessStreamIsCut) {
@@ -101,7 +166,7 @@ TEST_F(ServerTest, ASlowReaderOfAnEndlessStreamIsCut) {
     ASSERT_TRUE(client->send(get("/endless")));
     ASSERT_EQ(client->read_head()->status, 200);
     EXPECT_TRUE(handler_.events.wait_for("source destroyed"));  // and never read another byte
-    EXPECT_TRUE(wait_for_stat(&ServerStats::slow_clients_cut, 1));
+    EXPECT_TRUE(wait_for_stat(&ServerStats::write_timeouts, 1));
     EXPECT_TRUE(wait_until_closed());
 }
 
@@ -115,7 +180,7 @@ TEST_F(ServerTest, ASlowReaderOfABigAnswerIsCut) {
     auto client = TlsClient::connect(slow);
     ASSERT_TRUE(client.has_value());
     ASSERT_TRUE(client->send(get("/big")));
-    EXPECT_TRUE(wait_for_stat(&ServerStats::slow_clients_cut, 1));
+    EXPECT_TRUE(wait_for_stat(&ServerStats::write_timeouts, 1));
     EXPECT_TRUE(wait_until_closed());
 }
 
@@ -146,7 +211,7 @@ TEST_F(ServerTest, ConnectionsOfOneAddressAreCapped) {
     std::vector<TlsClient> clients;
     for (int i = 0; i < 3; ++i) clients.push_back(connect());
     EXPECT_FALSE(TlsClient::connect(options()).has_value());
-    EXPECT_TRUE(wait_for_stat(&ServerStats::refused_by_cap, 1));
+    EXPECT_TRUE(wait_for_stat(&ServerStats::refused_by_address_cap, 1));
     clients.pop_back();
     for (int i = 0; i < 3000 && server_->stats().open_connections > 2; ++i) {
         std::this_thread::sleep_for(milliseconds(10));
@@ -161,7 +226,7 @@ TEST_F(ServerTest, AllConnectionsAreCapped) {
     const TlsClient first = connect();
     const TlsClient second = connect();
     EXPECT_FALSE(TlsClient::connect(options()).has_value());
-    EXPECT_TRUE(wait_for_stat(&ServerStats::refused_by_cap, 1));
+    EXPECT_TRUE(wait_for_stat(&ServerStats::refused_by_total_cap, 1));
 }
 
 TEST_F(ServerTest, PlainHttpOnTheTlsPortGetsNoAnswer) {
@@ -206,6 +271,7 @@ TEST_F(ServerTest, AHandshakeThatDoesNotComeIsCut) {
     EXPECT_NE(read_raw(descriptor), "timeout");
     ::close(descriptor);
     EXPECT_TRUE(wait_for_stat(&ServerStats::handshake_failures, 1));
+    EXPECT_EQ(server_->stats().handshake_timeouts, 1U);
 }
 
 TEST_F(ServerTest, TlsProfile) {
@@ -243,6 +309,7 @@ TEST_F(ServerTest, Tls12OnlyWhereConfigured) {
     EXPECT_NE(client->cipher().find("ECDHE"), std::string::npos);
     ASSERT_TRUE(client->send(get("/hello")));
     EXPECT_EQ(client->read_answer()->status, 200);
+    EXPECT_FALSE(client->renegotiate());
 }
 
 TEST_F(ServerTest, ANewCertificateIsTakenWithoutARestart) {

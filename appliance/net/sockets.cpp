@@ -2,9 +2,11 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -16,6 +18,7 @@ namespace ostal::http {
 namespace {
 
 constexpr int kBacklog = 1024;  // the kernel cuts it to net.core.somaxconn
+constexpr rlim_t kOwnDescriptors = 512;
 
 struct SocketAddress {
     sockaddr_storage storage{};
@@ -187,6 +190,18 @@ Result<std::vector<ListenSocket>> match_listeners(const std::vector<ListenAddres
                                          " was passed, but no [[listener]] has that port");
     }
     return out;
+}
+
+std::size_t make_room_for_connections(std::size_t wanted) {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return wanted;
+    const rlim_t needed = std::min<rlim_t>(wanted + kOwnDescriptors, limit.rlim_max);
+    if (limit.rlim_cur < needed) {
+        const rlimit raised{needed, limit.rlim_max};
+        if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
+    }
+    const rlim_t own = std::min<rlim_t>(kOwnDescriptors, limit.rlim_cur / 4 * 3);
+    return std::min<std::size_t>(wanted, limit.rlim_cur - own);
 }
 
 }  // namespace ostal::http

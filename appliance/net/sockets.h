@@ -52,4 +52,9 @@ Result<ListenSocket> adopt_listener(int descriptor);
 Result<std::vector<ListenSocket>> match_listeners(const std::vector<ListenAddress>& configured,
                                                   std::vector<ListenSocket> passed);
 
+// Raises this process's limit of open files as far as `wanted` connections need and the hard limit allows, and
+// says how many connections fit: what is left for files, databases, the audit log and imports (512 descriptors,
+// three quarters of a small limit) is not for strangers to take. Call before the sandbox closes.
+std::size_t make_room_for_connections(std::size_t wanted);
+
 }  // namespace ostal::http

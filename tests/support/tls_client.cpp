@@ -160,6 +160,7 @@ void TlsClient::reset() {
     close();
 }
 
+bool TlsClient::renegotiate() { return SSL_renegotiate(ssl_) == 1 && SSL_do_handshake(ssl_) == 1; }
 void TlsClient::half_close() { SSL_shutdown(ssl_); }
 void TlsClient::shut_down_socket() { ::shutdown(descriptor_, SHUT_WR); }
 

@@ -54,6 +54,8 @@ public:
     // True when the server ends the connection before another byte comes.
     bool ends();
 
+    // TLS 1.2: another handshake on this connection; false when the server will not.
+    bool renegotiate();
     // close_notify, but the socket stays open.
     void half_close();
     // shutdown(SHUT_WR) of the socket below TLS.
