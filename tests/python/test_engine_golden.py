@@ -179,7 +179,8 @@ def test_perplexity_is_that_of_the_reference(tmp_path):
     ids = json.loads(engine("tokenize", "--model", MINI, stdin=text))
     (tmp_path / "ids").write_text(joined(ids))
     for context, stride in ((len(ids), len(ids)), (16, 8), (16, 5), (9, 9), (2, 1)):
-        found = json.loads(engine("perplexity", "--model", MINI, "--file", path, "--context", context, "--stride", stride))
+        found = json.loads(engine("perplexity", "--model", MINI, "--file", path, "--context", context, "--stride", stride,
+                                  "--json"))
         reference = json.loads(subprocess.run(
             [sys.executable, str(TOOLS / "reference.py"), str(MINI), "--ids-file", str(tmp_path / "ids"), "--nll",
              "--context", str(context), "--stride", str(stride)], check=True, capture_output=True, timeout=300).stdout)

@@ -555,8 +555,8 @@ TEST_F(EngineTool, PerplexityIsThatOfTheLogits) {
         }
         done = end;
     }
-    const Outcome outcome =
-        call({"perplexity", "--model", folder(), "--file", path, "--context", "12", "--stride", "5"});
+    const Outcome outcome = call(
+        {"perplexity", "--model", folder(), "--file", path, "--context", "12", "--stride", "5", "--json"});
     ASSERT_EQ(outcome.code, 0) << outcome.err;
     const json::Value found = parse(outcome.out);
     EXPECT_EQ(found.find("tokens")->to_int64().value(), static_cast<std::int64_t>(ids.size()));
@@ -565,6 +565,12 @@ TEST_F(EngineTool, PerplexityIsThatOfTheLogits) {
     EXPECT_NEAR(found.find("nll")->as_double(), sum, 1e-4);
     EXPECT_NEAR(found.find("perplexity")->as_double(), std::exp(sum / static_cast<double>(predicted)), 1e-3);
     EXPECT_GT(found.find("standard_error")->as_double(), 0.0);
+    const Outcome lines =
+        call({"perplexity", "--model", folder(), "--file", path, "--context", "12", "--stride", "5"});
+    for (const char* name : {"predicted", "perplexity", "standard_error"}) {
+        const std::string line = std::string(name) + ": " + json::to_string(*found.find(name)) + "\n";
+        EXPECT_NE(lines.out.find(line), std::string::npos) << line << lines.out;
+    }
     std::ofstream(root_ + "/nothing.txt") << "";
     EXPECT_EQ(call({"perplexity", "--model", folder(), "--file", root_ + "/nothing.txt"}).code, 1);
     std::ofstream(root_ + "/broken.txt") << "\xFF\xFE broken";

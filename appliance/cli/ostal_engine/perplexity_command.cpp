@@ -58,26 +58,27 @@ Result<std::vector<engine::TokenId>> read_ids(const Arguments& arguments, const 
 }  // namespace
 
 Command perplexity_command() {
-    return {
-        "perplexity",
-        "negative log-likelihood of a text",
-        "--model PATH --file TEXT [--context N] [--stride S]",
-        "The text's ids (with bos where the model wants one) are cut into windows of N ids that begin at "
-        "0, S, 2S, ...\n"
-        "Each id that no earlier window has predicted, but a window's first, is predicted from all ids "
-        "before it in\n"
-        "its window. nll = -ln(probability); perplexity = exp(mean nll); standard_error is that of the "
-        "perplexity:\n"
-        "perplexity * deviation(nll) / sqrt(predicted).\n"
-        "Output: one JSON object {\"tokens\", \"predicted\", \"nll\" (sum), \"mean_nll\", \"perplexity\", "
-        "\"standard_error\",\n"
-        "\"context\", \"stride\"}. Exit codes: 0 ok, 1 failed, 2 usage.",
-        {model_option(),
-         {"--file", "TEXT", "a UTF-8 text file"},
-         {"--context", "N", "ids in a window; default: the model's context, at most 2048"},
-         {"--stride", "S", "ids from one window to the next, at most N; default N / 2"},
-         threads_option(),
-         isa_option()}};
+    return {"perplexity",
+            "negative log-likelihood of a text",
+            "--model PATH --file TEXT [--context N] [--stride S] [--json]",
+            "The text's ids (with bos where the model wants one) are cut into windows of N ids that begin at "
+            "0, S, 2S, ...\n"
+            "Each id that no earlier window has predicted, but a window's first, is predicted from all ids "
+            "before it in\n"
+            "its window. nll = -ln(probability); perplexity = exp(mean nll); standard_error is that of the "
+            "perplexity:\n"
+            "perplexity * deviation(nll) / sqrt(predicted).\n"
+            "Output: a line each for tokens, predicted, nll (sum), mean_nll, perplexity, standard_error, "
+            "context, "
+            "stride,\n"
+            "or with --json an object of them. Exit codes: 0 ok, 1 failed, 2 usage.",
+            {model_option(),
+             {"--file", "TEXT", "a UTF-8 text file"},
+             {"--context", "N", "ids in a window; default: the model's context, at most 2048"},
+             {"--stride", "S", "ids from one window to the next, at most N; default N / 2"},
+             {"--json", "", "one JSON object"},
+             threads_option(),
+             isa_option()}};
 }
 
 Status run_perplexity(const Arguments& arguments, const Terminal& terminal) {
@@ -112,15 +113,19 @@ Status run_perplexity(const Arguments& arguments, const Terminal& terminal) {
     }
     const double perplexity = std::exp(nll.mean());
     if (!std::isfinite(perplexity)) return fail(Code::kInternal, "the perplexity is beyond every number");
-    terminal.out << json::to_string(json::Object{{"tokens", static_cast<std::int64_t>(ids.size())},
-                                                 {"predicted", nll.count()},
-                                                 {"nll", nll.mean() * static_cast<double>(nll.count())},
-                                                 {"mean_nll", nll.mean()},
-                                                 {"perplexity", perplexity},
-                                                 {"standard_error", perplexity * nll.standard_error()},
-                                                 {"context", context},
-                                                 {"stride", stride}})
-                 << "\n";
+    const json::Object found{{"tokens", static_cast<std::int64_t>(ids.size())},
+                             {"predicted", nll.count()},
+                             {"nll", nll.mean() * static_cast<double>(nll.count())},
+                             {"mean_nll", nll.mean()},
+                             {"perplexity", perplexity},
+                             {"standard_error", perplexity * nll.standard_error()},
+                             {"context", context},
+                             {"stride", stride}};
+    if (arguments.has("--json")) {
+        terminal.out << json::to_string(found) << "\n";
+        return {};
+    }
+    for (const auto& [name, value] : found) terminal.out << name << ": " << json::to_string(value) << "\n";
     return {};
 }
 
