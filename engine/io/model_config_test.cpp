@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <span>
 
@@ -718,6 +720,98 @@ TEST(ModelConfigGguf, NamesWhatIsMissingOrOutOfBounds) {
     tokens.add_texts("tokenizer.ggml.tokens", {"a"});
     expect_gguf_refused(tokens, Code::kInvalidArgument,
                         "llama.vocab_size is 384, but tokenizer.ggml.tokens has 1");
+}
+
+// The same numbers as metadata: sound ones for all, then each just outside of its bounds, huge, of another
+// type.
+TEST(ModelConfigGguf, EveryNumberIsBounded) {
+    struct Number {
+        Numeric bounds;
+        double sound;
+    };
+    const Number kNumbers[] = {
+        {{"llama.block_count", 1, 1024}, 2},
+        {{"llama.embedding_length", 1, 1 << 17}, 64},
+        {{"llama.attention.head_count", 1, 1024}, 4},
+        {{"llama.attention.head_count_kv", 1, 1024}, 2},
+        {{"llama.attention.key_length", 1, 1024}, 32},
+        {{"llama.attention.value_length", 1, 1024}, 32},
+        {{"llama.rope.dimension_count", 1, 1024}, 32},
+        {{"llama.feed_forward_length", 1, 1 << 20}, 96},
+        {{"llama.context_length", 1, 1 << 24}, 256},
+        {{"llama.vocab_size", 1, 1 << 21}, 384},
+        {{"llama.expert_count", 0, 256}, 4},
+        {{"llama.expert_used_count", 1, 256}, 2},
+        {{"llama.attention.sliding_window", 0, 1 << 24}, 128},
+        {{"llama.attention.sliding_window_pattern", 1, 1024}, 2},
+        {{"llama.rope.scaling.original_context_length", 1, 1 << 24}, 64},
+        {{"tokenizer.ggml.bos_token_id", 0, 383}, 1},
+        {{"tokenizer.ggml.eos_token_id", 0, 383}, 2},
+        {{"llama.attention.layer_norm_rms_epsilon", 1e-12, 1, false}, 1e-5},
+        {{"llama.rope.freq_base", 1, 1e12, false}, 1e4},
+        {{"llama.rope.scaling.factor", 1, 65536, false}, 4},
+        {{"llama.rope.scaling.attn_factor", 1e-2, 100, false}, 1},
+        {{"llama.rope.scaling.yarn_attn_factor", 1e-2, 100, false}, 1},
+        {{"llama.rope.scaling.yarn_beta_fast", 1e-3, 1e6, false}, 32},
+        {{"llama.rope.scaling.yarn_beta_slow", 1e-3, 1e6, false}, 1},
+    };
+    using Add = std::function<void(test::GgufBuilder&, const char*)>;
+    const auto file_with = [&](const char* changed, const Add& add) {
+        test::GgufBuilder out;
+        out.add_text("general.architecture", "llama");
+        out.add_text("llama.rope.scaling.type", "yarn");
+        for (const auto& [bounds, sound] : kNumbers) {
+            if (changed != nullptr && std::string_view(changed) == bounds.key) {
+                add(out, bounds.key);
+            } else if (bounds.integer) {
+                out.add_u32(bounds.key, static_cast<std::uint32_t>(sound));
+            } else {
+                out.add_f32(bounds.key, static_cast<float>(sound));
+            }
+        }
+        return out;
+    };
+    const auto integer = [](std::int64_t value) -> Add {
+        return [value](auto& file, auto* key) { file.add_u64(key, static_cast<std::uint64_t>(value)); };
+    };
+    const auto real = [](double value) -> Add {
+        return [value](auto& file, auto* key) {
+            Bytes bytes;
+            test::put_le64(bytes, std::bit_cast<std::uint64_t>(value));
+            file.add_raw(key, 12, bytes);  // FLOAT64
+        };
+    };
+    const auto sound = config_of(file_with(nullptr, {}));
+    ASSERT_TRUE(sound) << sound.error().to_string();
+    EXPECT_EQ(sound->windows, (std::vector<std::int32_t>{128, 0}));
+    EXPECT_EQ(sound->rope_scaling.kind, RopeKind::kYarn);
+    for (const auto& [bounds, value] : kNumbers) {
+        std::vector<Add> wrong{[](auto& file, auto* key) { file.add_i32(key, -1); },
+                               [](auto& file, auto* key) { file.add_text(key, "1"); },
+                               [](auto& file, auto* key) { file.add_bool(key, true); },
+                               [](auto& file, auto* key) { file.add_i32s(key, {1}); },
+                               integer(std::numeric_limits<std::int64_t>::max()),
+                               integer(std::numeric_limits<std::int64_t>::min()),  // 2^63 as u64
+                               real(1e308),
+                               real(std::numeric_limits<double>::quiet_NaN())};
+        if (bounds.integer) {
+            if (bounds.least > 0) wrong.push_back(integer(static_cast<std::int64_t>(bounds.least) - 1));
+            wrong.push_back(integer(static_cast<std::int64_t>(bounds.most) + 1));
+            wrong.push_back(integer(std::int64_t{1} << 31U));
+            wrong.push_back(real(bounds.least + 0.5));
+        } else {
+            wrong.push_back(real(bounds.least * 0.999));
+            wrong.push_back(real(bounds.most * 1.001));
+            wrong.push_back(real(std::numeric_limits<double>::infinity()));
+        }
+        for (std::size_t i = 0; i < wrong.size(); ++i) {
+            const auto parsed = config_of(file_with(bounds.key, wrong[i]));
+            ASSERT_FALSE(parsed) << bounds.key << ", case " << i;
+            EXPECT_EQ(parsed.error().code(), Code::kInvalidArgument) << parsed.error().to_string();
+            EXPECT_NE(parsed.error().to_string().find(bounds.key), std::string::npos)
+                << bounds.key << ", case " << i << ": " << parsed.error().to_string();
+        }
+    }
 }
 
 TEST(ModelConfigGguf, RefusesUnsupportedSettingsByName) {
