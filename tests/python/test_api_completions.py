@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 import appliance as harness
+from spm_model import with_control_pieces
 
 PATH = "/v1/completions"
 
@@ -88,43 +89,6 @@ def test_one_pair_of_records_for_all_choices(appliance):
 
 # ---- fill in the middle ----
 
-CONTROL = 3  # SentencePiece's type of a control piece
-
-
-def varint(value):
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes(out + bytes([value]))
-
-
-def with_control_pieces(model, names):
-    """A SentencePiece model (protobuf: field 1 = piece {1: text, 2: score, 3: type}) whose last pieces are control pieces."""
-    def read_varint(at):
-        value = shift = 0
-        while True:
-            byte = model[at]
-            value |= (byte & 127) << shift
-            at, shift = at + 1, shift + 7
-            if byte < 128:
-                return value, at
-
-    fields, at = [], 0
-    while at < len(model):
-        begin = at
-        tag, at = read_varint(at)
-        assert tag & 7 == 2, "a SentencePiece model has messages alone at its top"
-        length, at = read_varint(at)
-        at += length
-        fields.append((tag >> 3, model[begin:at]))
-    pieces = [i for i, (number, _) in enumerate(fields) if number == 1]
-    for place, name in zip(reversed(pieces), names):
-        body = b"\x0a" + varint(len(name)) + name.encode() + b"\x15\x00\x00\x00\x00" + b"\x18" + bytes([CONTROL])
-        fields[place] = (1, b"\x0a" + varint(len(body)) + body)
-    return b"".join(data for _, data in fields)
-
-
 @pytest.fixture(scope="module")
 def fim_appliance(tmp_path_factory):
     """ostal-mini with the control tokens of fill-in-the-middle: untrained, so that only the prompt's layout shows."""
@@ -160,12 +124,3 @@ def test_fim_has_mistrals_prompt_and_shape(fim_appliance):
     plain = fim_appliance.post(PATH, prompt="A violin is", max_tokens=1)[1]["usage"]["prompt_tokens"]
     assert alone["usage"]["prompt_tokens"] == plain + 2
     assert fim_appliance.request("GET", "/v1/models/ostal-mini", key=fim_appliance.api_key)[1]["capabilities"]["completion_fim"] is True
-
-
-def test_fim_through_mistrals_client(fim_appliance):
-    import httpx2 as httpx
-    from mistralai.client import Mistral
-    client = Mistral(api_key=fim_appliance.api_key, server_url=fim_appliance.url, client=httpx.Client(verify=fim_appliance.tls()))
-    whole = client.fim.complete(model="ostal-mini", prompt="A violin is", suffix=" instrument.", temperature=0, max_tokens=8)
-    pieces = [e.data for e in client.fim.stream(model="ostal-mini", prompt="A violin is", suffix=" instrument.", temperature=0, max_tokens=8)]
-    assert "".join(p.choices[0].delta.content or "" for p in pieces) == whole.choices[0].message.content

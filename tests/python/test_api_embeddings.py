@@ -81,15 +81,7 @@ def test_refusals_name_the_field(appliance, fields, status, param):
         assert answer["code"] == "context_length_exceeded" and "1024" in answer["message"] and "3" in answer["message"]
 
 
-def test_both_clients_and_the_audit(appliance):
-    import httpx2 as httpx
-    import openai
-    from mistralai.client import Mistral
-    full = embed(appliance, input="A violin")[0]
-    theirs = openai.OpenAI(base_url=appliance.url + "/v1", api_key=appliance.api_key, http_client=httpx.Client(verify=appliance.tls()),
-                           max_retries=0).embeddings.create(model="ostal-mini", input="A violin")
-    assert theirs.data[0].embedding == pytest.approx(full, abs=1e-7)
-    client = Mistral(api_key=appliance.api_key, server_url=appliance.url, client=httpx.Client(verify=appliance.tls()))
-    assert client.embeddings.create(model="ostal-mini", inputs=["A violin"]).data[0].embedding == pytest.approx(full, abs=1e-7)
+def test_a_pair_of_records_in_the_audit(appliance):
+    embed(appliance, input="A violin")
     records = [r for r in appliance.audit_records() if r["action"] == "inference:embed" and r["decision"] == "allow"]
     assert [r["pair"] for r in records[-2:]] == ["request", "response"] and records[-1]["status"] == 200
