@@ -1,5 +1,7 @@
 #include "appliance/api/chat_request.h"
 
+#include <algorithm>
+
 namespace ostal::api {
 namespace {
 
@@ -74,6 +76,22 @@ std::string named_path(const Error& error) {
     return colon == std::string::npos ? "messages" : message.substr(0, colon);
 }
 
+// A result answers a call of the assistant message before it. Some instruct formats would render another one too, as
+// the reference does; here it is a history that no client can have received.
+Step<void> check_results_name_calls(const std::vector<engine::ChatMessage>& messages) {
+    const engine::ChatMessage* caller = nullptr;
+    for (std::size_t i = 0; i < messages.size(); ++i) {
+        const engine::ChatMessage& message = messages[i];
+        if (message.role == engine::Role::kAssistant) caller = &message;
+        if (message.role != engine::Role::kTool || message.tool_call_id.empty()) continue;
+        const auto answers = [&](const engine::ToolCall& call) { return call.id == message.tool_call_id; };
+        if (caller != nullptr && std::any_of(caller->tool_calls.begin(), caller->tool_calls.end(), answers)) continue;
+        return refuse_field(Code::kInvalidArgument, "messages." + std::to_string(i) + ".tool_call_id",
+                            "it is the id of no call of the assistant message before it");
+    }
+    return {};
+}
+
 }  // namespace
 
 Step<ChatCompletionRequest> parse_chat_completion(std::string_view body, bool strict) {
@@ -96,6 +114,9 @@ Step<ChatCompletionRequest> parse_chat_completion(std::string_view body, bool st
     }
     if (chat->messages.empty()) {
         return refuse_field(Code::kInvalidArgument, "messages", "the conversation has no message");
+    }
+    if (auto checked = check_results_name_calls(chat->messages); !checked) {
+        return tl::unexpected<FieldError>(checked.error());
     }
     request.chat = std::move(*chat);
     if (!request.tools_allowed) request.chat.tools.clear();

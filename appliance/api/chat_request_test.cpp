@@ -54,6 +54,34 @@ TEST(ChatRequest, EachFieldAtAndBeyondItsBounds) {
     }
 }
 
+// Calls "a" and "b" in one message, then results with the given ids.
+Step<ChatCompletionRequest> parse_results(const std::vector<std::string>& ids, const std::string& more = "") {
+    std::string messages = R"({"role":"user","content":"x"},{"role":"assistant","tool_calls":[)"
+                           R"({"id":"a","type":"function","function":{"name":"f","arguments":"{}"}},)"
+                           R"({"id":"b","type":"function","function":{"name":"f","arguments":"{}"}}]})";
+    for (const std::string& id : ids) {
+        messages += R"(,{"role":"tool","content":"1")" + (id.empty() ? "" : R"(,"tool_call_id":")" + id + '"') + '}';
+    }
+    return parse_chat_completion(R"({"model":"m","messages":[)" + messages + more + "]}", false);
+}
+
+TEST(ChatRequest, AResultNamesACallOfTheMessageBeforeIt) {
+    EXPECT_TRUE(parse_results({"a", "b"}));
+    EXPECT_TRUE(parse_results({"b", "a"}));
+    EXPECT_TRUE(parse_results({"a", ""}));  // the oldest formats know no ids; the others refuse it when they render
+    for (const std::vector<std::string>& ids : {std::vector<std::string>{"a", "c"}, {"a", "B"}, {"b", "aa"}}) {
+        const auto request = parse_results(ids);
+        ASSERT_FALSE(request) << ids[1];
+        EXPECT_EQ(request.error().error.code(), Code::kInvalidArgument);
+        EXPECT_EQ(request.error().param, "messages.3.tool_call_id");
+    }
+    // A call of an earlier message has its result already.
+    const auto late = parse_results({"a", "b"}, R"(,{"role":"assistant","content":"y"},)"
+                                                R"({"role":"tool","content":"1","tool_call_id":"a"})");
+    ASSERT_FALSE(late);
+    EXPECT_EQ(late.error().param, "messages.5.tool_call_id");
+}
+
 TEST(ChatRequest, OffValuesOfUnsupportedFieldsAreFine) {
     EXPECT_TRUE(parse(R"(,"n":1,"logprobs":false,"top_logprobs":0,"presence_penalty":0,"frequency_penalty":0.0,"logit_bias":{},"tools":[],)"
                       R"("response_format":{"type":"text"},"tool_choice":"auto","functions":null)"));

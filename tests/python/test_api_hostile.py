@@ -74,6 +74,16 @@ def test_too_many_messages_do_not_fit(appliance):
     assert status == 400 and answer["code"] == "context_length_exceeded"
 
 
+def test_a_tool_result_of_no_call_is_refused(appliance):
+    call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    history = [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [call]}]
+    for result_id in ["call_2", "CALL_1", "call_1 ", "x" * 100_000, "\u0000"]:
+        result = {"role": "tool", "tool_call_id": result_id, "content": "1"}
+        status, answer = appliance.post("/v1/chat/completions", messages=history + [result])
+        assert status == 400 and answer["code"] == "invalid_request", answer
+        assert answer["param"] == "messages.2.tool_call_id"
+
+
 def test_urls_in_content_are_refused_without_a_connection(appliance):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

@@ -47,6 +47,9 @@ def test_calls_and_results_in_the_history(appliance):
     (dict(tools=[{"type": "function", "function": {"name": "no such name!"}}]), 422),
     (dict(tools=[{"type": "function", "function": {"name": "f", "parameters": {"type": "no such type"}}}]), 400),
     (dict(messages=[QUESTION, HISTORY[2]]), 400),
+    (dict(messages=HISTORY[:2] + [{**HISTORY[2], "tool_call_id": "call_of_no_one"}]), 400),
+    (dict(messages=HISTORY[:2] + [{**HISTORY[2], "tool_call_id": None}]), 400),
+    (dict(messages=HISTORY + HISTORY[2:]), 400),  # two results of one call
     (dict(messages=HISTORY[:2] + [QUESTION]), 400),  # a call without its result
 ])
 def test_what_cannot_be_honoured_is_refused(appliance, fields, status):
