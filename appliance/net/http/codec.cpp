@@ -96,6 +96,7 @@ public:
     Fields fields;
     std::string body;
     std::uint64_t max_body = 0;
+    const char* framing_begin = nullptr;  // in the bytes being parsed: what follows the last byte of the body
     bool too_many_fields = false;
     bool too_large = false;
 
@@ -124,7 +125,9 @@ private:
         is_header_complete_ = true;
     }
     void on_body_init_impl(const boost::optional<std::uint64_t>&, BeastError& error) override { error = {}; }
-    std::size_t on_body_impl(beast::string_view bytes, BeastError& error) override { return take(bytes, error); }
+    std::size_t on_body_impl(beast::string_view bytes, BeastError& error) override {
+        return take(bytes, error);
+    }
     void on_chunk_header_impl(std::uint64_t size, beast::string_view, BeastError& error) override {
         error = {};
         if (size > max_body - body.size()) refuse(error);
@@ -141,6 +144,7 @@ private:
             return 0;
         }
         body.append(bytes.data(), bytes.size());
+        framing_begin = bytes.data() + bytes.size();
         return bytes.size();
     }
     void refuse(BeastError& error) {
@@ -241,7 +245,8 @@ bool RequestReader::judge_header() {
         if (name == "transfer-encoding") codings.push_back(value);
         if (name == "content-length") lengths.push_back(value);
         if (name == "connection" && list_has(value, "close")) framing_.keep_alive = false;
-        if (name == "expect" && framing_.http11 && lower(value) == "100-continue") framing_.expect_continue = true;
+        if (name == "expect" && framing_.http11 && lower(value) == "100-continue")
+            framing_.expect_continue = true;
     }
     if (hosts.size() != 1) return refuse(400, "bad_host", "A request has exactly one Host field.");
     if (!codings.empty()) {
@@ -317,11 +322,21 @@ RequestReader::Step RequestReader::read_body() {
     while (!parser_->is_done() && used < buffer_.size()) {
         BeastError error;
         const std::string_view rest = std::string_view(buffer_).substr(used);
+        parser_->framing_begin = rest.data();
         const std::size_t consumed = parser_->put(boost::asio::const_buffer(rest.data(), rest.size()), error);
         used += consumed;
         if (parser_->too_large) return fail_with(413, "too_large", "The request's body is too large.");
         if (error && error != beast::http::error::need_more) {
             return fail_with(400, "bad_request", "The request's body is not framed as HTTP.");
+        }
+        // The trailers come in one piece with the last chunk's header, which Beast takes only as a whole. It
+        // unfolds their lines; the rules for a header's lines hold for them, too.
+        if (framing_.chunked && parser_->is_done()) {
+            const char* const framing_end = rest.data() + consumed;
+            const auto framing_size = static_cast<std::size_t>(framing_end - parser_->framing_begin);
+            if (!lines_are_clean({parser_->framing_begin, framing_size})) {
+                return fail_with(400, "bad_request", "The request's trailers hold a broken line.");
+            }
         }
         if (consumed == 0) break;
     }

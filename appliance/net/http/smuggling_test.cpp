@@ -101,5 +101,28 @@ TEST(Smuggling, ChunkFraming) {
     }
 }
 
+// However the bytes are cut, a trailer's lines keep the rules of a header's.
+TEST(Smuggling, Trailers) {
+    const std::string head =
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe\nlo\r\n0\r\n";
+    const auto read_cut = [&](const std::string& trailers, std::size_t cut) {
+        return read_all(head + trailers + "\r\nGET /hidden HTTP/1.1\r\nHost: h\r\n\r\n", {cut});
+    };
+    for (std::size_t cut = head.size() - 12; cut < head.size() + 12; ++cut) {
+        for (const char* trailers :
+             {"X: a\r\n b\r\n", "X: a\r\n\tb\r\n", "X: a\nY: b\r\n", "X: a\rb\r\n", "X: \x1b\r\n",
+              "X : a\r\n", "X\r\n", " X: a\r\n", "Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n"}) {
+            const Seen seen = read_cut(trailers, cut);
+            EXPECT_EQ(seen.fault, 400) << trailers << cut;
+            EXPECT_TRUE(seen.requests.empty()) << trailers << cut;
+        }
+        const Seen good = read_cut("X: a\r\nAuthorization: Bearer y\r\n", cut);
+        EXPECT_EQ(good.fault, 0) << cut;
+        ASSERT_EQ(good.requests.size(), 2U) << cut;
+        EXPECT_EQ(good.requests[0].body, "he\nlo") << cut;
+        EXPECT_FALSE(good.requests[0].header("authorization")) << cut;
+    }
+}
+
 }  // namespace
 }  // namespace ostal::http
