@@ -301,7 +301,7 @@ void expect_numbers_checked(const json::Object& sound, Result<ModelConfig> (*rea
             wrong.emplace_back(std::int64_t{1} << 31U);
             wrong.emplace_back(number.least + 0.5);
         } else {
-            wrong.emplace_back(number.least * 0.999);
+            if (number.least > 0) wrong.emplace_back(number.least * 0.999);
             wrong.emplace_back(number.most * 1.001);
         }
         if (!number.optional) wrong.emplace_back(nullptr);
@@ -341,6 +341,8 @@ TEST(ModelConfig, EveryNumberIsBounded) {
         {"rope_scaling.beta_fast", 1e-3, 1e6, false, true},
         {"rope_scaling.beta_slow", 1e-3, 1e6, false, true},
         {"rope_scaling.attention_factor", 1e-2, 100, false, true},
+        {"rope_scaling.mscale", 0, 100, false, true},
+        {"rope_scaling.mscale_all_dim", 0, 100, false, true},
     };
     const json::Object yarn{
         {"rope_type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 8192}};
@@ -614,6 +616,38 @@ TEST(MistralParams, EveryNumberIsBounded) {
     };
     json::Object sound = with(params(), "sliding_window", nullptr);
     expect_numbers_checked(sound, parse_mistral_params, kNumbers);
+    // The other spellings, where the usual ones are not given.
+    const Numeric kOthers[] = {
+        {"max_position_embeddings", 1, 1 << 24, true, true},
+        {"_sliding_window", 1, 1 << 24, true, true},
+    };
+    sound.set("max_seq_len", nullptr);
+    expect_numbers_checked(sound, parse_mistral_params, kOthers);
+    const Numeric kWindow[] = {{"sliding_window", 1, 1 << 24, true, true}};
+    expect_numbers_checked(sound, parse_mistral_params, kWindow);
+}
+
+// A truth value that is a number, a text or a list: named with what was expected.
+TEST(ModelConfig, EveryTruthValueIsOne) {
+    const json::Object yarn{
+        {"rope_type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 8192}};
+    const json::Object hf = with(mixtral(), "rope_scaling", yarn);
+    for (const json::Value& value : {json::Value(0), json::Value(1), json::Value(1e308), json::Value("true"),
+                                     json::Value(json::Array{}), json::Value(json::Object{})}) {
+        for (const char* key : {"tie_word_embeddings", "rope_scaling.truncate"}) {
+            json::Object config = hf;
+            set_path(config, key, value);
+            expect_refused(config, Code::kInvalidArgument,
+                           std::string(key) + " is " + json::to_string(value) + ", expected true or false");
+        }
+        for (const char* key : {"tied_embeddings", "yarn.apply_scale"}) {
+            json::Object config = params();
+            set_path(config, key, value);
+            expect_params_refused(
+                config, Code::kInvalidArgument,
+                std::string(key) + " is " + json::to_string(value) + ", expected true or false");
+        }
+    }
 }
 
 // ---- GGUF ----

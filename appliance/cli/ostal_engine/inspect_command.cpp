@@ -1,4 +1,6 @@
 // inspect: what a model is, from its headers alone, and why it is refused where it is.
+#include <array>
+#include <charconv>
 #include <map>
 #include <ostream>
 
@@ -16,6 +18,15 @@ using engine::ModelFiles;
 constexpr std::uint64_t kMaxTextBytes = 64ULL << 20U;  // of a tekken.json or a tokenizer_config.json
 
 json::Value ids_or_null(engine::TokenId id) { return id < 0 ? json::Value() : json::Value(id); }
+
+// The shortest number that is this float: 1e-05, not the digits of its double.
+double shortest(float value) {
+    std::array<char, 32> text;
+    const auto written = std::to_chars(text.data(), text.data() + text.size(), value);
+    double out = 0;
+    std::from_chars(text.data(), written.ptr, out);
+    return out;
+}
 
 json::Value rope_value(const ModelConfig& config) {
     const engine::RopeScaling& rope = config.rope_scaling;
@@ -63,7 +74,7 @@ json::Object config_value(const ModelConfig& config) {
         {"context", config.context},
         {"windows", std::move(windows)},
         {"rope", rope_value(config)},
-        {"norm_eps", static_cast<double>(config.norm_eps)},
+        {"norm_eps", shortest(config.norm_eps)},
         {"tied_embeddings", config.tied_embeddings},
         {"bos", ids_or_null(config.bos)},
         {"eos", ids_value(config.eos)},

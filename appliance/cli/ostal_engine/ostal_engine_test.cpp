@@ -497,8 +497,8 @@ TEST_F(EngineTool, InspectSaysWhatAModelIs) {
     EXPECT_EQ(*mistral.find("format")->find("name"), json::Value("v3"));
     const Outcome text = call({"inspect", "--model", folder("mistral")});
     EXPECT_EQ(text.code, 0);
-    for (const char* line : {"source: Mistral folder\n", "config.rope.theta: ", "refused: null\n",
-                             "tensors:  type bf16  tensors "}) {
+    for (const char* line : {"source: Mistral folder\n", "config.norm_eps: 1e-05\n",
+                             "config.rope.theta: ", "refused: null\n", "tensors:  type bf16  tensors "}) {
         EXPECT_NE(text.out.find(line), std::string::npos) << line << text.out;
     }
 }
