@@ -38,7 +38,7 @@ struct Converted {
 // error nothing is left. Memory: a few pieces of io/model_files.h a thread, whatever the size of the model.
 // The file is readable by its owner alone (0600).
 // kConflict: `path` exists and overwrite is false, or another conversion's temporary file is there (named);
-// kNoSpace; kUnsupported, by name: what GGUF cannot say (a tekken vocabulary, windows that differ by layer,
+// kNoSpace; kUnsupported, by name: what GGUF cannot say (a tekken vocabulary, windows of two sizes,
 // more than two end tokens, another setting) or a weight that is too large; else what reading the source
 // gives.
 Result<Converted> convert_model(const WeightSource& source, const ModelFiles& files, Files& system,

@@ -211,19 +211,23 @@ TEST_F(Convert, RopeScalingsAreCarriedOver) {
     }
 }
 
-TEST_F(Convert, WindowsAreCarriedOverWhereTheyAreOne) {
-    TinyModelSpec spec = spec_of("mistral");
-    spec.windows = {32};
-    ASSERT_TRUE(convert(TinyModel(spec).folder(), {}));
-    const auto read = FolderSource::open(out_);
-    EXPECT_EQ(ModelFiles::open(**read)->config().windows, (std::vector<std::int32_t>{32, 32}));
-    spec.architecture = "ministral";
-    spec.windows = {32, 0};
-    const auto mixed =
-        convert(TinyModel(spec).folder(), {.quantise = DType::kQ8_0, .threads = 1, .overwrite = true});
+TEST_F(Convert, WindowsAreCarriedOverWhereTheyAreOfOneSize) {
+    TinyModelSpec spec = spec_of("ministral");
+    const ConvertOptions options{.quantise = DType::kQ8_0, .threads = 1, .overwrite = true};
+    for (const std::vector<std::int32_t>& windows :
+         {std::vector<std::int32_t>{32, 32}, {32, 0}, {0, 32}, {}}) {
+        spec.windows = windows;
+        ASSERT_TRUE(convert(TinyModel(spec).folder(), options));
+        const auto read = FolderSource::open(out_);
+        EXPECT_EQ(ModelFiles::open(**read)->config().windows, windows);
+    }
+    // params.json alone can say this.
+    spec.architecture = "mistral";
+    spec.windows = {32, 16};
+    const auto mixed = convert(TinyModel(spec).mistral(), options);
     ASSERT_FALSE(mixed);
     EXPECT_EQ(mixed.error().code(), Code::kUnsupported);
-    EXPECT_NE(mixed.error().message().find("windows that differ"), std::string::npos);
+    EXPECT_NE(mixed.error().message().find("windows of more than one size"), std::string::npos);
 }
 
 TEST_F(Convert, NeverReplacesUnasked) {

@@ -47,6 +47,21 @@ Status add_rope_scaling(const ModelConfig& config, GgufHeader& header) {
     return {};
 }
 
+// One window, and which layers have it where not all do.
+Status add_windows(const ModelConfig& config, GgufHeader& header) {
+    std::set<std::int32_t> windows(config.windows.begin(), config.windows.end());
+    const bool in_every_layer = windows.erase(0) == 0;
+    if (windows.empty()) return {};
+    if (windows.size() > 1) return unsupported("attention windows of more than one size");
+    const std::string key = "llama.attention.sliding_window";
+    header.add_u32(key, static_cast<std::uint32_t>(*windows.begin()));
+    if (in_every_layer) return {};
+    std::vector<bool> slides;
+    for (const std::int32_t window : config.windows) slides.push_back(window > 0);
+    header.add_bools(key + "_pattern", slides);
+    return {};
+}
+
 Status add_config(const ModelConfig& config, GgufHeader& header) {
     const auto size = [&](const char* key, std::int32_t value) {
         header.add_u32(std::string("llama.") + key, static_cast<std::uint32_t>(value));
@@ -68,9 +83,7 @@ Status add_config(const ModelConfig& config, GgufHeader& header) {
         size("expert_count", config.experts);
         size("expert_used_count", config.experts_per_token);
     }
-    const std::set<std::int32_t> windows(config.windows.begin(), config.windows.end());
-    if (windows.size() > 1) return unsupported("attention windows that differ from layer to layer");
-    if (!windows.empty() && *windows.begin() > 0) size("attention.sliding_window", *windows.begin());
+    OSTAL_TRYV(add_windows(config, header));
     return add_rope_scaling(config, header);
 }
 

@@ -78,6 +78,10 @@ void GgufHeader::add_f32s(std::string_view key, const std::vector<float>& values
     array(key, kF32, values.size());
     for (const float value : values) put(values_, std::bit_cast<std::uint32_t>(value));
 }
+void GgufHeader::add_bools(std::string_view key, const std::vector<bool>& values) {
+    array(key, kBool, values.size());
+    for (const bool value : values) put(values_, static_cast<std::uint8_t>(value ? 1 : 0));
+}
 void GgufHeader::add_i32s(std::string_view key, const std::vector<std::int32_t>& values) {
     array(key, kI32, values.size());
     for (const std::int32_t value : values) put(values_, static_cast<std::uint32_t>(value));

@@ -22,6 +22,7 @@ public:
     void add_text(std::string_view key, std::string_view value);
     void add_texts(std::string_view key, const std::vector<std::string>& values);
     void add_f32s(std::string_view key, const std::vector<float>& values);
+    void add_bools(std::string_view key, const std::vector<bool>& values);
     void add_i32s(std::string_view key, const std::vector<std::int32_t>& values);
     // Type and content as another file has them (GgufEntry).
     void add_stored(std::string_view key, ByteSpan type_and_content);
