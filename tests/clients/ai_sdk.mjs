@@ -1,9 +1,9 @@
 // The AI SDK with its provider for OpenAI-compatible servers against the daemon.
 import assert from "node:assert/strict";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import { APICallError, embed, embedMany, generateText, jsonSchema, streamText, tool } from "ai";
+import { APICallError, embed, embedMany, generateText, jsonSchema, stepCountIs, streamText, tool } from "ai";
 import * as matrix from "./matrix.mjs";
-import { ANSWER, LONG, MESSAGES, MODEL, given } from "./matrix.mjs";
+import { ANSWER, CALLER, LONG, MESSAGES, MODEL, given } from "./matrix.mjs";
 
 const connect = (url, key) => createOpenAICompatible({ name: "ostal", baseURL: `${url}/v1`, apiKey: key });
 const provider = connect(given.url, given.key);
@@ -85,6 +85,24 @@ await matrix.run({
     const without = await chat({ ...fields, toolChoice: "none" });
     assert.ok(answer.usage.inputTokens > without.usage.inputTokens + 10);
     assert.equal(await joined(stream(fields)), answer.text);
+  },
+  async calls() {
+    // The SDK runs the tool and asks again by itself.
+    const asked = [];
+    const weather = tool({
+      inputSchema: jsonSchema(matrix.WEATHER.parameters),
+      execute: ({ city }) => (asked.push(city), "fine"),
+    });
+    const fields = { model: provider(CALLER), tools: { weather }, stopWhen: stepCountIs(3) };
+    const whole = await chat(fields);
+    const streamed = stream(fields);
+    assert.equal(await joined(streamed), given.after_results);
+    assert.equal(whole.text, given.after_results);
+    for (const steps of [whole.steps, await streamed.steps]) {
+      assert.deepEqual(steps.map((step) => step.finishReason), ["tool-calls", "stop"]);
+      matrix.checkCalls(steps[0].toolCalls.map((c) => ({ id: c.toolCallId, name: c.toolName, arguments: c.input })));
+    }
+    assert.deepEqual(asked.sort(), ["Bern", "Bern", "Rome", "Rome"]);
   },
   async sixteen() {
     await matrix.checkSixteen(async (content) => (await chat({ messages: [{ role: "user", content }] })).text);

@@ -5,11 +5,13 @@
 // null or the text of what was thrown. {"streaming": true} before that line means: a stream has begun, seal the appliance.
 import assert from "node:assert/strict";
 
-// {url, relay, key, metrics_key, operations, questions: {question: answer}, completion, fim, embedding}; `relay` is
+// {url, relay, key, metrics_key, operations, questions: {question: answer}, completion, fim, embedding, calls,
+// after_results}; `relay` is
 // another address of the same daemon, which puts comments between the events of a stream.
 export const given = JSON.parse(await new Response(process.stdin).text());
 
 export const MODEL = "ostal-mini";
+export const CALLER = "caller"; // answers with the calls, and after their results with the text for it
 export const QUESTION = "What is a violin?";
 export const ANSWER = given.questions[QUESTION];
 export const MESSAGES = [{ role: "user", content: QUESTION }];
@@ -55,6 +57,13 @@ export function checkRequestId(id) {
 export function checkEmbedding(found) {
   assert.equal(found.length, given.embedding.length);
   found.forEach((value, i) => assert.ok(Math.abs(value - given.embedding[i]) < 1e-6, `element ${i}: ${value}`));
+}
+
+// Calls as {id, name, arguments}, the arguments parsed.
+export function checkCalls(found) {
+  assert.deepEqual(found.map(({ name, arguments: words }) => ({ name, arguments: words })), given.calls);
+  for (const { id } of found) assert.match(id, /^[A-Za-z0-9]{9}$/);
+  assert.notEqual(found[0].id, found[1].id);
 }
 
 // Asks every question twice, all at once; each answer must be the one given alone.

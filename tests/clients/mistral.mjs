@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { Mistral } from "@mistralai/mistralai";
 import { HTTPValidationError, MistralError } from "@mistralai/mistralai/models/errors";
 import * as matrix from "./matrix.mjs";
-import { ANSWER, LONG, MESSAGES, MODEL, given } from "./matrix.mjs";
+import { ANSWER, CALLER, LONG, MESSAGES, MODEL, given } from "./matrix.mjs";
 
 const connect = (url, key) => new Mistral({ serverURL: url, apiKey: key });
 const client = connect(given.url, given.key);
@@ -29,7 +29,7 @@ async function refused(call, type, status, code) {
 
 await matrix.run({
   async models() {
-    assert.deepEqual((await client.models.list()).data.map((m) => m.id), [MODEL]);
+    assert.deepEqual((await client.models.list()).data.map((m) => m.id).sort(), [CALLER, MODEL]);
   },
   async model() {
     const card = await client.models.retrieve({ modelId: MODEL });
@@ -101,6 +101,25 @@ await matrix.run({
     const without = await chat({ tools, toolChoice: "none", maxTokens: 8 });
     assert.ok(answer.usage.promptTokens > without.usage.promptTokens + 10);
     assert.equal(await joined(await client.chat.stream({ ...ASK, tools, maxTokens: 8 })), answer.choices[0].message.content);
+  },
+  async calls() {
+    const fields = { ...ASK, model: CALLER, tools: [{ type: "function", function: matrix.WEATHER }], toolChoice: "auto" };
+    const plain = (c) => ({ id: c.id, name: c.function.name, arguments: JSON.parse(c.function.arguments) });
+    const { message, finishReason } = (await chat(fields)).choices[0];
+    assert.equal(finishReason, "tool_calls");
+    matrix.checkCalls(message.toolCalls.map(plain));
+    const streamed = [];
+    let last = null;
+    for await (const event of await client.chat.stream(fields)) {
+      last = event.data.choices[0];
+      streamed.push(...(last.delta.toolCalls ?? []));
+    }
+    assert.equal(last.finishReason, "tool_calls");
+    matrix.checkCalls(streamed.map(plain));
+    const results = message.toolCalls.map((c) => ({ role: "tool", toolCallId: c.id, name: "weather", content: "fine" }));
+    const answer = await chat({ ...fields, messages: [...MESSAGES, message, ...results] });
+    assert.equal(answer.choices[0].message.content, given.after_results);
+    assert.equal(answer.choices[0].finishReason, "stop");
   },
   async sixteen() {
     await matrix.checkSixteen(async (content) =>

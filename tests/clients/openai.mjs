@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import OpenAI from "openai";
 import * as matrix from "./matrix.mjs";
-import { ANSWER, LONG, MESSAGES, MODEL, given } from "./matrix.mjs";
+import { ANSWER, CALLER, LONG, MESSAGES, MODEL, given } from "./matrix.mjs";
 
 const connect = (url, key) => new OpenAI({ baseURL: `${url}/v1`, apiKey: key, maxRetries: 0 });
 const client = connect(given.url, given.key);
@@ -27,7 +27,7 @@ await matrix.run({
   async models() {
     const ids = [];
     for await (const model of client.models.list()) ids.push(model.id);
-    assert.deepEqual(ids, [MODEL]);
+    assert.deepEqual(ids.sort(), [CALLER, MODEL]);
   },
   async model() {
     assert.equal((await client.models.retrieve(MODEL)).id, MODEL);
@@ -112,6 +112,21 @@ await matrix.run({
     const without = await chat({ tools, tool_choice: "none", max_tokens: 8 });
     assert.ok(answer.usage.prompt_tokens > without.usage.prompt_tokens + 10);
     assert.equal(await joined(await chat({ tools, max_tokens: 8, stream: true })), answer.choices[0].message.content);
+  },
+  async calls() {
+    const fields = { model: CALLER, tools: [{ type: "function", function: matrix.WEATHER }], tool_choice: "auto" };
+    const plain = (c) => ({ id: c.id, name: c.function.name, arguments: JSON.parse(c.function.arguments) });
+    const { message, finish_reason } = (await chat(fields)).choices[0];
+    assert.equal(finish_reason, "tool_calls");
+    matrix.checkCalls(message.tool_calls.map(plain));
+    // The client's own way of joining a stream.
+    const joint = await client.chat.completions.stream({ messages: MESSAGES, temperature: 0, ...fields }).finalChatCompletion();
+    assert.equal(joint.choices[0].finish_reason, "tool_calls");
+    matrix.checkCalls(joint.choices[0].message.tool_calls.map(plain));
+    const results = message.tool_calls.map((c) => ({ role: "tool", tool_call_id: c.id, content: "fine" }));
+    const last = await chat({ ...fields, messages: [...MESSAGES, message, ...results] });
+    assert.equal(last.choices[0].message.content, given.after_results);
+    assert.equal(last.choices[0].finish_reason, "stop");
   },
   async sixteen() {
     await matrix.checkSixteen(async (content) =>

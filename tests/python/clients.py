@@ -6,6 +6,7 @@ appliance, and a stream left inside `with freed():` must have ended in the daemo
 import base64
 import concurrent.futures
 import json
+import re
 import struct
 
 import httpx2 as httpx
@@ -13,7 +14,10 @@ import openai
 import pytest
 from mistralai.client import Mistral, errors
 
+from scripted_model import AFTER_RESULTS, CALLS
+
 MODEL = "ostal-mini"
+CALLER = "caller"  # scripted_model.py
 QUESTION = "What is a violin?"
 MESSAGES = [{"role": "user", "content": QUESTION}]
 TOO_LONG = [{"role": "user", "content": "word " * 3000}]
@@ -52,6 +56,23 @@ class Client:
         assert answer.usage.prompt_tokens > without.usage.prompt_tokens + 10
         assert self.joined(self.chat_stream(tools=[WEATHER], max_tokens=8)) == answer.choices[0].message.content
 
+    def calls(self):
+        fields = dict(model=CALLER, tools=[WEATHER], tool_choice="auto")
+        choice = self.chat_answer(messages=MESSAGES, **fields).choices[0]
+        assert choice.finish_reason == "tool_calls"
+        self.check_calls(choice.message.tool_calls)
+        streamed, reason = self.streamed_calls(self.chat_stream(messages=MESSAGES, **fields))
+        assert reason == "tool_calls"
+        self.check_calls(streamed)
+        results = [{"role": "tool", "tool_call_id": c.id, "name": "weather", "content": "fine"} for c in choice.message.tool_calls]
+        last = self.chat_answer(messages=[*MESSAGES, choice.message, *results], **fields).choices[0]
+        assert last.message.content == AFTER_RESULTS and not last.message.tool_calls and last.finish_reason == "stop"
+
+    @staticmethod
+    def check_calls(found):
+        assert [{"name": c.function.name, "arguments": json.loads(c.function.arguments)} for c in found] == CALLS
+        assert all(re.fullmatch("[A-Za-z0-9]{9}", c.id) for c in found) and found[0].id != found[1].id
+
     def chat(self):
         answer = self.chat_answer()
         assert answer.choices[0].message.content == self.answer and answer.choices[0].finish_reason == "stop"
@@ -68,6 +89,13 @@ class OpenAIClient(Client):
     def chat_stream(self, **fields):
         return self.chat_answer(stream=True, **fields)
 
+    @staticmethod
+    def streamed_calls(stream):
+        choices = [c.choices[0] for c in stream]
+        calls = [call for c in choices for call in c.delta.tool_calls or []]
+        assert [c.index for c in calls] == [0, 1]
+        return calls, choices[-1].finish_reason
+
     def long_stream(self):
         return self.chat_stream(n=16, max_tokens=LONG, extra_body={"min_tokens": LONG})
 
@@ -83,7 +111,7 @@ class OpenAIClient(Client):
         return error.value
 
     def models(self):
-        assert [m.id for m in self.client.models.list()] == [MODEL]
+        assert sorted(m.id for m in self.client.models.list()) == [CALLER, MODEL]
 
     def model(self):
         assert self.client.models.retrieve(MODEL).id == MODEL
@@ -156,7 +184,12 @@ class MistralClient(Client):
         return self.client.chat.complete(**{"model": MODEL, "messages": MESSAGES, "temperature": 0, **fields})
 
     def chat_stream(self, **fields):
-        return self.client.chat.stream(model=MODEL, messages=MESSAGES, temperature=0, **fields)
+        return self.client.chat.stream(**{"model": MODEL, "messages": MESSAGES, "temperature": 0, **fields})
+
+    @staticmethod
+    def streamed_calls(stream):
+        choices = [e.data.choices[0] for e in stream]
+        return [call for c in choices for call in c.delta.tool_calls or []], choices[-1].finish_reason
 
     def long_stream(self):
         # Of this client's requests only the fill-in-the-middle one can ask for a least length.
@@ -174,7 +207,7 @@ class MistralClient(Client):
         return error.value
 
     def models(self):
-        assert [m.id for m in self.client.models.list().data] == [MODEL]
+        assert sorted(m.id for m in self.client.models.list().data) == [CALLER, MODEL]
 
     def model(self):
         card = self.client.models.retrieve(model_id=MODEL)

@@ -1,5 +1,10 @@
 """Changes to SentencePiece models that tests need."""
-CONTROL = 3  # SentencePiece's type of a control piece
+import os
+import shutil
+
+# SentencePiece's types of pieces
+NORMAL = 1
+CONTROL = 3
 
 
 def varint(value):
@@ -10,8 +15,9 @@ def varint(value):
     return bytes(out + bytes([value]))
 
 
-def with_control_pieces(model, names):
-    """A SentencePiece model (protobuf: field 1 = piece {1: text, 2: score, 3: type}) whose last pieces are control pieces."""
+def with_last_pieces(model, names, kind):
+    """A SentencePiece model (protobuf: field 1 = piece {1: text, 2: score, 3: type}) with other last pieces, the
+    last first."""
     def read_varint(at):
         value = shift = 0
         while True:
@@ -31,6 +37,14 @@ def with_control_pieces(model, names):
         fields.append((tag >> 3, model[begin:at]))
     pieces = [i for i, (number, _) in enumerate(fields) if number == 1]
     for place, name in zip(reversed(pieces), names):
-        body = b"\x0a" + varint(len(name)) + name.encode() + b"\x15\x00\x00\x00\x00" + b"\x18" + bytes([CONTROL])
+        body = b"\x0a" + varint(len(name.encode())) + name.encode() + b"\x15\x00\x00\x00\x00" + b"\x18" + bytes([kind])
         fields[place] = (1, b"\x0a" + varint(len(body)) + body)
     return b"".join(data for _, data in fields)
+
+
+def copy_with_last_pieces(source, folder, names, kind=CONTROL):
+    """A copy of a model's folder, its tokenizer changed by with_last_pieces."""
+    shutil.copytree(source, folder)
+    path = folder / "tokenizer.model"
+    os.chmod(path, 0o644)
+    path.write_bytes(with_last_pieces(path.read_bytes(), names, kind))

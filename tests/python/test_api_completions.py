@@ -1,11 +1,8 @@
 """POST /v1/completions and /v1/fim/completions against a real daemon."""
-import os
-import shutil
-
 import pytest
 
 import appliance as harness
-from spm_model import with_control_pieces
+from spm_model import copy_with_last_pieces
 
 PATH = "/v1/completions"
 
@@ -93,10 +90,7 @@ def test_one_pair_of_records_for_all_choices(appliance):
 def fim_appliance(tmp_path_factory):
     """ostal-mini with the control tokens of fill-in-the-middle: untrained, so that only the prompt's layout shows."""
     folder = tmp_path_factory.mktemp("fim") / "model"
-    shutil.copytree(harness.MINI, folder)
-    os.chmod(folder / "tokenizer.model", 0o644)
-    model = (folder / "tokenizer.model").read_bytes()
-    (folder / "tokenizer.model").write_bytes(with_control_pieces(model, ["[SUFFIX]", "[PREFIX]"]))
+    copy_with_last_pieces(harness.MINI, folder, ["[SUFFIX]", "[PREFIX]"])
     ready = harness.ready_appliance(model=folder)
     yield ready
     ready.close()

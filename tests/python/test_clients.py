@@ -12,12 +12,14 @@ import re
 import shutil
 import subprocess
 import threading
+import urllib.request
 
 import pytest
 
 import appliance as harness
 import clients
-from spm_model import with_control_pieces
+from scripted_model import AFTER_RESULTS, CALLS, write_caller
+from spm_model import copy_with_last_pieces
 
 CLIENTS_FOLDER = harness.ROOT / "tests" / "clients"
 NODE_FOLDER = harness.ROOT / "build" / "node"
@@ -30,7 +32,9 @@ OPERATIONS = {
     "unauthorized": "401: typed error, code, request id", "model_missing": "404 for a model: the same", "invalid": "422: the same",
     "too_long": "400 for the context's length: the same", "completions": "completions, whole and streamed",
     "fim": "fill-in-the-middle, whole and streamed", "embeddings": "embeddings (OpenAI's: float and base64)",
-    "tools": "tools in the request, `tool_choice: auto`", "sixteen": "sixteen requests at once, each as alone",
+    "tools": "tools in the request, `tool_choice: auto`",
+    "calls": "two tool calls, whole and streamed, and the answer after their results",
+    "sixteen": "sixteen requests at once, each as alone",
     "sealed": "an error in mid-stream is raised",
 }
 PYTHON = {"openai (Python)": clients.OpenAIClient, "mistralai (Python)": clients.MistralClient}
@@ -78,11 +82,11 @@ class Matrix:
 
     def __init__(self, folder):
         # The control tokens of fill-in-the-middle take the place of two rare pieces; nothing else of the model changes.
-        shutil.copytree(harness.MINI, folder)
-        os.chmod(folder / "tokenizer.model", 0o644)
-        model = (folder / "tokenizer.model").read_bytes()
-        (folder / "tokenizer.model").write_bytes(with_control_pieces(model, ["[SUFFIX]", "[PREFIX]"]))
-        self.appliance = harness.ready_appliance(model=folder)
+        copy_with_last_pieces(harness.MINI, folder / "model", ["[SUFFIX]", "[PREFIX]"])
+        self.appliance = harness.ready_appliance(model=folder / "model")
+        write_caller(folder / "caller")
+        self.appliance.install(self.appliance.signer.bundle(folder / "medium", name=clients.CALLER, model=folder / "caller"), clients.CALLER)
+        self.appliance.ready()
         self.appliance.ctl("slot", "add", "spare", stdin=PASSPHRASE + "\n")
         self.relay = Relay(self.appliance)
         self.node_answers = {}
@@ -92,6 +96,8 @@ class Matrix:
             "relay": self.relay.url,
             "key": self.appliance.api_key,
             "metrics_key": self.appliance.make_key("--scope", "metrics:read"),
+            "calls": CALLS,
+            "after_results": AFTER_RESULTS,
             "questions": {q: self.appliance.chat(q)[1]["choices"][0]["message"]["content"] for q in QUESTIONS},
             "completion": post("/v1/completions", prompt="A violin is", temperature=0, max_tokens=12)[1]["choices"][0]["text"],
             "fim": post("/v1/fim/completions", prompt="A violin is", suffix=" instrument.", temperature=0,
@@ -163,7 +169,7 @@ class Matrix:
 
 @pytest.fixture(scope="module")
 def matrix(tmp_path_factory):
-    made = Matrix(tmp_path_factory.mktemp("clients") / "model")
+    made = Matrix(tmp_path_factory.mktemp("clients"))
     yield made
     made.close()
 
@@ -182,6 +188,16 @@ def test_client(matrix, record_property, client, operation):
         finally:
             if operation == "sealed":
                 matrix.unseal()
+
+
+def test_the_relay_writes_comments(matrix):
+    """Without them `keepalive` would say nothing."""
+    ask = urllib.request.Request(f"{matrix.relay.url}/v1/chat/completions", method="POST", headers={
+        "Authorization": f"Bearer {matrix.given['key']}", "Content-Type": "application/json"},
+        data=json.dumps({"model": clients.MODEL, "messages": clients.MESSAGES, "temperature": 0, "stream": True}).encode())
+    with urllib.request.urlopen(ask) as answer:
+        text = answer.read()
+    assert text.count(b": keepalive\n\ndata: ") == text.count(b"data: ") > 10
 
 
 def versions():
