@@ -7,7 +7,6 @@ import contextlib
 import http.server
 import json
 import os
-import pathlib
 import re
 import shutil
 import subprocess
