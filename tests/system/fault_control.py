@@ -39,8 +39,10 @@ class FaultControl:
     def environment(self, state):
         return {"LD_PRELOAD": str(preload_library()), "OSTAL_FAULT_STATE": str(state), "OSTAL_FAULT_CONTROL": str(self.path)}
 
-    def arm(self, kind="count", at=0):
+    def arm(self, kind="count", at=0, only=""):
+        """`only`: the beginning of "call path" of the calls that count."""
         HEADER.pack_into(self.page, 0, 0, KINDS[kind], at, 0, 0)
+        self.page[HEADER.size:64] = only.encode().ljust(64 - HEADER.size, b"\0")
         struct.pack_into("<I", self.page, 0, 1)
 
     def disarm(self):

@@ -45,7 +45,7 @@ struct Control {
     std::atomic<std::uint64_t> at;     // from 1
     std::atomic<std::uint64_t> calls;  // counted
     std::atomic<std::uint64_t> fired;  // calls that met a fault
-    char unused[32];
+    char only[32];  // count only calls whose trace line begins so; "": all
     char trace[kTraceLines][kTraceWidth];  // "call path", NUL-terminated; call i at i - 1
 };
 static_assert(sizeof(Control) == 64 + kTraceLines * kTraceWidth);
@@ -91,8 +91,11 @@ enum class Meets { kNothing, kError, kHalf, kHalfAndDeath };
 // Counts a call on `name` and says what it meets; errno is set for kError.
 Meets meet(const char* call, const char* name, bool needs_space, bool is_write) {
     if (name == nullptr || control->armed.load() == 0 || ::syscall(SYS_getpid) != owner) return Meets::kNothing;
+    char line[kTraceWidth];
+    std::snprintf(line, sizeof line, "%s %s", call, name);
+    if (std::strncmp(line, control->only, ::strnlen(control->only, sizeof control->only)) != 0) return Meets::kNothing;
     const std::uint64_t number = ++control->calls;
-    if (number <= kTraceLines) std::snprintf(control->trace[number - 1], kTraceWidth, "%s %s", call, name);
+    if (number <= kTraceLines) std::memcpy(control->trace[number - 1], line, sizeof line);
     const auto kind = static_cast<Kind>(control->kind.load());
     const std::uint64_t at = control->at.load();
     const bool now = number == at;
