@@ -273,7 +273,7 @@ Status ModelStore::verify_version(const std::string& model, std::uint64_t versio
     Bytes buffer(kPieceBytes);
     std::uint64_t done = 0;
     for (const security::Target& target : opened.manifest.files) {
-        ContentHasher hasher;
+        security::ContentHasher hasher;
         for (std::uint64_t offset = 0; offset < target.length;) {
             const auto count =
                 static_cast<std::size_t>(std::min<std::uint64_t>(kPieceBytes, target.length - offset));

@@ -8,7 +8,6 @@
 namespace ostal {
 namespace {
 
-constexpr std::size_t kLeafBytes = 1U << 20;
 constexpr std::size_t kMaxMetadataFiles = 190;
 
 tl::unexpected<Error> refuse(std::string reason, std::string why) {
@@ -17,38 +16,18 @@ tl::unexpected<Error> refuse(std::string reason, std::string why) {
 
 }  // namespace
 
-void ContentHasher::update(ByteSpan bytes) {
-    length_ += bytes.size();
-    whole_.update(bytes);
-    while (!bytes.empty()) {
-        const std::size_t count = std::min(bytes.size(), kLeafBytes - leaf_.size());
-        append(leaf_, bytes.first(count));
-        bytes = bytes.subspan(count);
-        if (leaf_.size() == kLeafBytes) {
-            tree_.add(leaf_);
-            leaf_.clear();
-        }
-    }
-}
-
-ContentHasher::Digest ContentHasher::finish() {
-    if (!leaf_.empty()) tree_.add(leaf_);
-    leaf_.clear();
-    return {length_, to_hex(whole_.finish()), to_hex(tree_.root())};
-}
-
-Status check_digest(const security::Target& target, const ContentHasher::Digest& digest) {
+Status check_digest(const security::Target& target, const security::ContentDigest& digest) {
     const std::string file = target.path.to_string();
-    if (digest.length != target.length) {
-        return refuse("mismatch", file + " has " + std::to_string(digest.length) + " bytes, " +
+    if (digest.bytes != target.length) {
+        return refuse("mismatch", file + " has " + std::to_string(digest.bytes) + " bytes, " +
                                       std::to_string(target.length) + " are signed");
     }
-    if (digest.sha256 != target.sha256) {
-        return refuse("mismatch", file + " is not the file that was signed: its digest is " + digest.sha256 +
+    if (const std::string sha256 = to_hex(digest.sha256); sha256 != target.sha256) {
+        return refuse("mismatch", file + " is not the file that was signed: its digest is " + sha256 +
                                       ", signed is " + target.sha256);
     }
-    if (digest.chunk_root != target.custom.chunk_root) {
-        return refuse("mismatch", file + " has the chunk root " + digest.chunk_root + ", signed is " +
+    if (const std::string root = to_hex(digest.merkle_root); root != target.custom.chunk_root) {
+        return refuse("mismatch", file + " has the chunk root " + root + ", signed is " +
                                       target.custom.chunk_root);
     }
     return {};

@@ -7,32 +7,13 @@
 
 #include "appliance/model_store/medium.h"
 #include "base/result.h"
-#include "security/crypto/hash.h"
-#include "security/crypto/merkle.h"
+#include "security/crypto/content_hasher.h"
 #include "security/signature/manifest.h"
 
 namespace ostal {
 
-// Length, SHA-256 and chunk root (RFC 6962 root over 1 MiB leaves) of bytes that come in order.
-class ContentHasher {
-public:
-    void update(ByteSpan bytes);
-    struct Digest {
-        std::uint64_t length = 0;
-        std::string sha256;      // hex
-        std::string chunk_root;  // hex
-    };
-    Digest finish();  // once
-
-private:
-    std::uint64_t length_ = 0;
-    security::Sha256 whole_;
-    security::MerkleTree tree_;
-    Bytes leaf_;
-};
-
 // kIntegrity "mismatch" names the file and what differs.
-Status check_digest(const security::Target& target, const ContentHasher::Digest& digest);
+Status check_digest(const security::Target& target, const security::ContentDigest& digest);
 
 struct PresentVersion {
     security::ModelManifest manifest;

@@ -124,7 +124,7 @@ private:
             const std::string name = std::to_string(copied_++);
             OSTAL_TRY(auto copy, files_.open(join_path(staging_, "targets/" + name), Files::Open::kCreate));
             if (target.length > 0) OSTAL_TRYV(copy->allocate(target.length));
-            ContentHasher hasher;
+            security::ContentHasher hasher;
             auto read = read_pieces(pieces_of(target, medium_), target.length, [&](ByteSpan bytes) -> Status {
                 hasher.update(bytes);
                 OSTAL_TRYV(copy->write(bytes));

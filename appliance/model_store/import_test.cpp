@@ -286,13 +286,14 @@ TEST_F(ImportTest, SignedButUnreadableIsRefused) {
     const auto sign_file = [&](const std::string& name, std::string_view content) {
         const std::string medium = folder.at("raw");
         fs::remove_all(medium);
-        ContentHasher hasher;
+        security::ContentHasher hasher;
         hasher.update(as_bytes(content));
         const auto digest = hasher.finish();
+        const std::string sha256 = to_hex(digest.sha256);
         security::TargetCustom custom{"model", "raw", 1,  std::string(security::layout_of(name)),
-                                      "v3",    "",    "", digest.chunk_root};
-        const auto target = security::make_target({"raw", 1, name}, content.size(), digest.sha256, custom);
-        const std::string path = medium + "/" + target.path.on_medium(digest.sha256);
+                                      "v3",    "",    "", to_hex(digest.merkle_root)};
+        const auto target = security::make_target({"raw", 1, name}, content.size(), sha256, custom);
+        const std::string path = medium + "/" + target.path.on_medium(sha256);
         EXPECT_TRUE(make_directories(files, path.substr(0, path.rfind('/'))));
         EXPECT_TRUE(replace_file(files, path, as_bytes(content)));
         bundle::Repository repository;

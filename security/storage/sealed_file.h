@@ -25,15 +25,13 @@
 #include "base/file.h"
 #include "base/random.h"
 #include "base/result.h"
-#include "security/crypto/hash.h"
-#include "security/crypto/merkle.h"
+#include "security/crypto/content_hasher.h"
 #include "security/secret.h"
 #include "security/storage/ids.h"
 
 namespace ostal::security {
 
 inline constexpr std::size_t kSealedHeaderBytes = 4096;
-inline constexpr std::size_t kMerkleLeafBytes = 1U << 20;
 inline constexpr std::uint64_t kMaxSealedPlaintextBytes = 1ULL << 46;
 
 struct SealedHeader {
@@ -56,28 +54,6 @@ Result<SealedHeader> parse_sealed_header(ByteSpan bytes);
 Result<SealedHeader> read_sealed_header(Files& files, const std::string& path);
 // Size of the container of a plaintext.
 std::uint64_t sealed_file_bytes(std::uint64_t plaintext_bytes);
-
-struct ContentDigest {
-    std::uint64_t bytes = 0;
-    Digest32 sha256{};
-    Digest32 merkle_root{};  // of no leaves when the content is empty
-};
-
-// SHA-256 and Merkle root of a content in one pass: what a signed target states and a container binds. One
-// thread at a time; finish() once.
-class ContentHasher {
-public:
-    void update(ByteSpan bytes);
-    ContentDigest finish();
-
-private:
-    void end_leaf();
-    Sha256 whole_;
-    Sha256 leaf_;
-    MerkleTree tree_;
-    std::size_t leaf_bytes_ = 0;
-    std::uint64_t bytes_ = 0;
-};
 
 // Writes one container. The header is complete (digests from the signed target)
 // before encryption starts; the plaintext is hashed on its way through and

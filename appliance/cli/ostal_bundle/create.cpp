@@ -151,7 +151,7 @@ Result<security::Target> add_target(Files& files, const ModelFile& file, const C
     OSTAL_TRYV(make_directories(files, folder));
     OSTAL_TRY(const auto from, files.open(file.path, Files::Open::kRead));
     PartWriter to(files, join_path(folder, ".new." + file.name), options.part_bytes);
-    ContentHasher hasher;
+    security::ContentHasher hasher;
     Bytes buffer(kBufferBytes);
     for (;;) {
         OSTAL_TRY(const std::size_t got, from->read(buffer));
@@ -160,7 +160,8 @@ Result<security::Target> add_target(Files& files, const ModelFile& file, const C
         OSTAL_TRYV(to.write(ByteSpan(buffer).first(got)));
     }
     OSTAL_TRYV(to.finish());
-    const ContentHasher::Digest digest = hasher.finish();
+    const security::ContentDigest digest = hasher.finish();
+    const std::string sha256 = to_hex(digest.sha256);
     security::TargetCustom custom;
     custom.kind = "model";
     custom.model = options.name;
@@ -169,10 +170,10 @@ Result<security::Target> add_target(Files& files, const ModelFile& file, const C
     custom.format = format.name;
     custom.default_system = format.default_system;
     custom.license = options.license;
-    custom.chunk_root = digest.chunk_root;
-    OSTAL_TRYV(to.rename_to(join_path(options.out, path.on_medium(digest.sha256))));
-    if (options.on_file) options.on_file(file.name, digest.length);
-    return security::make_target(path, digest.length, digest.sha256, custom);
+    custom.chunk_root = to_hex(digest.merkle_root);
+    OSTAL_TRYV(to.rename_to(join_path(options.out, path.on_medium(sha256))));
+    if (options.on_file) options.on_file(file.name, digest.bytes);
+    return security::make_target(path, digest.bytes, sha256, custom);
 }
 
 Result<std::vector<security::Target>> add_version(Files& files, const std::vector<ModelFile>& model,

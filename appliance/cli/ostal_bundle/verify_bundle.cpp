@@ -7,7 +7,7 @@ constexpr std::size_t kHeadBytes = 512;
 
 // Digest, and the kind of file by its first bytes.
 Status check_target(const security::Target& target, const Medium& medium) {
-    ContentHasher hasher;
+    security::ContentHasher hasher;
     Bytes head;
     OSTAL_TRYV(read_pieces(pieces_of(target, medium), target.length, [&](ByteSpan bytes) -> Status {
         if (head.size() < kHeadBytes)
