@@ -130,6 +130,8 @@ Result<json::Value> Operations::audit_verify(Invocation& call) {
     if (appliance_.phase() == Phase::kUnsealed && writable) OSTAL_TRYV(appliance_.audit().checkpoint());
     security::AuditVerifyOptions options;
     options.folder = appliance_.state_path("audit");
+    OSTAL_TRY(const auto snapshot, appliance_.audit().snapshot());
+    options.snapshot = &snapshot;
     OSTAL_TRY(const auto verdict, security::verify_audit(options, appliance_.files()));
     return verdict_to_json(verdict);
 }

@@ -60,6 +60,7 @@ public:
     Status recover();
     Status checkpoint_now();
     Status checkpoint_if_due();
+    Result<AuditSnapshot> snapshot() { return store_->snapshot(); }
     void set_approvals(std::uint32_t approvals) { approvals_ = approvals; }
 
     Status close();
@@ -321,6 +322,14 @@ Status AuditLog::tick() {
 }
 Status AuditLog::recover() {
     return impl_->run_command([&] { return impl_->recover(); });
+}
+Result<AuditSnapshot> AuditLog::snapshot() {
+    AuditSnapshot out;
+    OSTAL_TRYV(impl_->run_command([&]() -> Status {
+        OSTAL_TRY(out, impl_->snapshot());
+        return {};
+    }));
+    return out;
 }
 Status AuditLog::close() { return impl_->close(); }
 AuditLog::State AuditLog::state() const { return impl_->state(); }

@@ -32,6 +32,7 @@
 #include "base/result.h"
 #include "security/audit/keys.h"
 #include "security/audit/record.h"
+#include "security/audit/verify.h"
 
 namespace ostal::security {
 
@@ -94,6 +95,8 @@ public:
     Status close();
 
     State state() const;
+    // For verify_audit() of this log's folder while it is written.
+    Result<AuditSnapshot> snapshot();
     // Texts of records [first, first + count) that are durable, fewer at the end; count <= 4096.
     Result<std::vector<std::string>> read(std::uint64_t first, std::size_t count) const;
 

@@ -1,5 +1,7 @@
 #include "security/audit/store.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "security/audit/layout.h"
 #include "security/crypto/hash.h"
@@ -172,6 +174,20 @@ Status AuditStore::write_checkpoint() {
     pending_leaves_.clear();
     pending_tiles_.clear();
     return {};
+}
+
+Result<AuditSnapshot> AuditStore::snapshot() {
+    AuditSnapshot out;
+    OSTAL_TRY(out.scan, scan_audit_folder(files_, options_.folder));
+    OSTAL_TRY(out.checkpoint, read_text(kCheckpointFile));
+    out.open_number = wal_number_;
+    if (out.scan.open.contains(wal_number_)) {
+        OSTAL_TRY(out.open_bundle, read_file(files_, path(wal_path(wal_number_)), kMaxBundleBytes));
+        // What a failed write may have left was never acknowledged.
+        out.open_bundle.resize(std::min<std::size_t>(out.open_bundle.size(), wal_bytes_));
+    }
+    if (const auto mac = files_.info(path(kMacFile)); mac) out.mac_bytes = mac->size_bytes;
+    return out;
 }
 
 Status AuditStore::restore_reserve() {

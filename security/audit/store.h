@@ -18,6 +18,7 @@
 #include "security/audit/note.h"
 #include "security/audit/record.h"
 #include "security/audit/tile_tree.h"
+#include "security/audit/verify.h"
 
 namespace ostal::security {
 
@@ -54,6 +55,9 @@ public:
 
     Status restore_reserve();
     Status release_reserve();
+
+    // For a verification beside the writing.
+    Result<AuditSnapshot> snapshot();
 
     std::uint64_t records() const { return tree_.size(); }
     std::uint64_t checkpoint_size() const { return checkpoint_size_; }

@@ -9,7 +9,6 @@
 #include "security/audit/layout.h"
 #include "security/audit/note.h"
 #include "security/audit/record.h"
-#include "security/audit/scan.h"
 #include "security/audit/tile_tree.h"
 #include "security/crypto/hash.h"
 #include "security/secret.h"
@@ -67,8 +66,8 @@ public:
 
     Result<AuditVerdict> run() {
         OSTAL_TRYV(load_key());
-        OSTAL_TRY(scan_, scan_audit_folder(files_, options_.folder));
-        OSTAL_TRYV(load_checkpoint());
+        OSTAL_TRYV(load_checkpoint());  // before the files that it must not be ahead of
+        OSTAL_TRYV(scan());
         OSTAL_TRYV(load_bundles());
         OSTAL_TRYV(load_tiles());
         check_names();
@@ -97,6 +96,8 @@ private:
     }
 
     Result<std::optional<std::string>> read_small(std::string_view name);
+    Status scan();
+    Result<Bytes> read_bundle(const std::string& name);
     Status load_key();
     Status load_checkpoint();
     Status load_bundles();
@@ -152,7 +153,12 @@ Status Verifier::load_key() {
 }
 
 Status Verifier::load_checkpoint() {
-    OSTAL_TRY(const auto text, read_small(kCheckpointFile));
+    std::optional<std::string> text;
+    if (options_.snapshot != nullptr) {
+        text = options_.snapshot->checkpoint;
+    } else {
+        OSTAL_TRY(text, read_small(kCheckpointFile));
+    }
     if (!text) {
         problem("there is no checkpoint");
         return {};
@@ -170,6 +176,22 @@ Status Verifier::load_checkpoint() {
     return {};
 }
 
+Status Verifier::scan() {
+    if (options_.snapshot != nullptr) {
+        scan_ = options_.snapshot->scan;
+        return {};
+    }
+    OSTAL_TRY(scan_, scan_audit_folder(files_, options_.folder));
+    return {};
+}
+
+Result<Bytes> Verifier::read_bundle(const std::string& name) {
+    if (options_.snapshot != nullptr && name == wal_path(options_.snapshot->open_number)) {
+        return options_.snapshot->open_bundle;
+    }
+    return read_file(files_, path(name), kMaxBundleBytes);
+}
+
 // Bundles by the number in their path; a gap leaves positions without a record.
 Status Verifier::load_bundles() {
     std::map<std::uint64_t, std::string> bundles = scan_.closed;
@@ -182,7 +204,7 @@ Status Verifier::load_bundles() {
             problem(name + " lies out of order");
             continue;
         }
-        OSTAL_TRY(const Bytes bytes, read_file(files_, path(name), kMaxBundleBytes));
+        OSTAL_TRY(const Bytes bytes, read_bundle(name));
         const Frames frames = split_frames(bytes);
         const std::uint64_t first = number * kTileWidth;
         positions_.resize(std::max<std::size_t>(positions_.size(), first + frames.records.size()));
@@ -239,7 +261,7 @@ void Verifier::parse_range(std::uint64_t first, std::uint64_t last) {
         position.parsed = true;
         if (split != i / kTileWidth) {
             split = i / kTileWidth;
-            bytes = read_file(files_, path(bundles_.at(*split)), kMaxBundleBytes).value_or(Bytes());
+            bytes = read_bundle(bundles_.at(*split)).value_or(Bytes());
             frames = split_frames(bytes);
         }
         if (i % kTileWidth >= frames.records.size()) continue;
@@ -414,9 +436,11 @@ void Verifier::judge_tail() {
 Status Verifier::judge_macs() {
     const auto info = files_.info(path(kMacFile));
     if (!info && info.error().code() != Code::kNotFound) return fail(info.error());
-    const std::uint64_t macs = info ? info->size_bytes / sizeof(Digest32) : 0;
+    std::uint64_t mac_bytes = info ? info->size_bytes : 0;
+    if (options_.snapshot != nullptr) mac_bytes = std::min(mac_bytes, options_.snapshot->mac_bytes);
+    const std::uint64_t macs = mac_bytes / sizeof(Digest32);
     if (macs < size()) problem("the file mac is too short for the checkpoint");
-    if (info && info->size_bytes > positions_.size() * sizeof(Digest32)) {
+    if (mac_bytes > positions_.size() * sizeof(Digest32)) {
         problem("the file mac covers more records than there are");
     }
     if (!options_.mac_key) return {};
@@ -483,10 +507,32 @@ AuditVerdict Verifier::finish() {
     return verdict_;
 }
 
+// What a writer moves while it works: the checkpoint, and names and sizes of open bundles.
+Result<std::string> writers_place(Files& files, const std::string& folder) {
+    const auto checkpoint = read_file(files, join_path(folder, kCheckpointFile), 64 * 1024);
+    std::string place = checkpoint ? std::string(as_text(*checkpoint)) : "";
+    OSTAL_TRY(const AuditScan scan, scan_audit_folder(files, folder));
+    for (const auto& [number, name] : scan.open) {
+        const auto info = files.info(join_path(folder, name));
+        place += name + " " + std::to_string(info ? info->size_bytes : 0) + "\n";
+    }
+    return place;
+}
+
 }  // namespace
 
 Result<AuditVerdict> verify_audit(const AuditVerifyOptions& options, Files& files) {
-    return Verifier(options, files).run();
+    constexpr int kAttempts = 8;
+    if (options.snapshot != nullptr) return Verifier(options, files).run();
+    for (int attempt = 1;; ++attempt) {
+        const auto before = writers_place(files, options.folder);
+        auto verdict = Verifier(options, files).run();
+        if ((verdict && verdict->ok) || attempt == kAttempts) return verdict;
+        const auto after = writers_place(files, options.folder);
+        // The same place twice: nobody writes, and what was found is what there is.
+        if (before && after && *before == *after) return verdict;
+        if (!before && !after) return verdict;
+    }
 }
 
 }  // namespace ostal::security
