@@ -27,8 +27,8 @@ Status check_digest(const security::Target& target, const security::ContentDiges
                                       ", signed is " + target.sha256);
     }
     if (const std::string root = to_hex(digest.merkle_root); root != target.custom.chunk_root) {
-        return refuse("mismatch", file + " has the chunk root " + root + ", signed is " +
-                                      target.custom.chunk_root);
+        return refuse("mismatch",
+                      file + " has the chunk root " + root + ", signed is " + target.custom.chunk_root);
     }
     return {};
 }

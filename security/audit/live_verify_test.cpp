@@ -1,4 +1,5 @@
-// Verification while the log is written: whatever its writer does between two looks at the folder is no fault of the log.
+// Verification while the log is written: whatever its writer does between two looks at the folder is no fault
+// of the log.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -60,7 +61,8 @@ protected:
         append(250);
     }
     void append(int count) {
-        for (int i = 0; i < count; ++i) ASSERT_TRUE(log_->append(sample_record(static_cast<std::uint64_t>(i))));
+        for (int i = 0; i < count; ++i)
+            ASSERT_TRUE(log_->append(sample_record(static_cast<std::uint64_t>(i))));
     }
     AuditVerdict verify(Files& files, const std::string& folder, const AuditSnapshot* snapshot) {
         AuditVerifyOptions options;
@@ -79,7 +81,8 @@ protected:
     std::unique_ptr<AuditLog> log_;
 };
 
-// At the k-th look, for every k: the open bundle is closed and renamed, tiles and a checkpoint come, a new bundle opens.
+// At the k-th look, for every k: the open bundle is closed and renamed, tiles and a checkpoint come, a new
+// bundle opens.
 TEST_F(AuditLiveVerifyTest, AMoveAtAnyMomentIsNoFault) {
     for (const bool with_snapshot : {false, true}) {
         for (std::uint64_t k = 1;; ++k) {

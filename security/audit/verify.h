@@ -13,8 +13,8 @@
 
 namespace ostal::security {
 
-// The state of a log at one moment, from its writer (AuditLog::snapshot): what it changes afterwards is not looked at.
-// Closed bundles and tiles never change.
+// The state of a log at one moment, from its writer (AuditLog::snapshot): what it changes afterwards is not
+// looked at. Closed bundles and tiles never change.
 struct AuditSnapshot {
     AuditScan scan;
     std::optional<std::string> checkpoint;  // its text
@@ -25,8 +25,8 @@ struct AuditSnapshot {
 
 struct AuditVerifyOptions {
     std::string folder;
-    // Of a log that is being written; outlives the call. Without it the folder is read as it is, and again a few times
-    // when its writer moved something meanwhile.
+    // Of a log that is being written; outlives the call. Without it the folder is read as it is, and again a
+    // few times when its writer moved something meanwhile.
     const AuditSnapshot* snapshot = nullptr;
     // Text of a verifier key (C2SP note: `name+hash+base64`) that came another way than with the log.
     // Without it log.vkey is used, which proves consistency and not authorship: who can rewrite the log can
