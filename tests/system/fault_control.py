@@ -19,6 +19,11 @@ def preload_library():
     return bin_folder.parent / "tests" / "system" / "fault_preload.so"
 
 
+def is_instrumented():
+    """A sanitizer's runtime must come first in a process, so nothing is preloaded there."""
+    return preload_library().parents[2].name in ("asan", "tsan")
+
+
 def kinds_for(call):
     """The faults that this call can meet."""
     kinds = ["kill", "eio"]

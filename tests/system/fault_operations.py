@@ -38,6 +38,10 @@ class Box(Appliance):
         super().start(**options)
         self.wait(lambda: b">serving " in log.read_bytes()[known:])
 
+    def settle(self):
+        """Models are loaded, or could not be."""
+        self.wait(lambda: self.ctl("status")["reason"] != "loading")
+
     def ctl_outcome(self, *words, stdin=""):
         done = run(BIN / "ostalctl", "--socket", self.socket, "-o", "json", *words, stdin=stdin, check=False)
         answer = json.loads(done.stdout) if done.returncode == 0 and done.stdout.strip() else None
@@ -141,6 +145,7 @@ class Templates:
         box.trust_signer(self.signer)
         try:
             box.start()
+            box.settle()
             change(box)
             box.stop()
         finally:

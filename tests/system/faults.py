@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """SIGKILL, torn and short writes, a full disk and EIO at the k-th system call of the real daemon.
 
-    faults.py [--quick] [--operation NAME ...] [--kind KIND ...] [--at K] [--stride N] [--seconds N]
+    faults.py [--quick] [--operation NAME ...] [--kind KIND ...] [--at K] [--stride N] [--json FILE] [--trace]
 
 Each operation is run once to count its calls that change the state folder; then once for every call and every fault
 that this call can meet, on a fresh copy of a prepared state folder. Whatever happened, the appliance must then have
@@ -13,6 +13,7 @@ asked again. A daemon whose call failed goes on or says so: typed errors, and no
 """
 import argparse
 import collections
+import json
 import pathlib
 import shutil
 import subprocess
@@ -57,8 +58,7 @@ class Faults:
 
     def start(self, operation, box):
         box.start(unseal=operation.unsealed, env=self.control.environment(box.state))
-        if operation.unsealed and box.ctl("model", "list"):
-            box.ready()
+        box.settle()
 
     def perform(self, operation, box, kind, at):
         """The operation with the fault armed."""
@@ -111,7 +111,7 @@ class Faults:
     def clean_start(self, box):
         box.start()
         check(box.ctl("status")["phase"] == "unsealed", "sealed after a start without faults: " + box.log_text()[-600:])
-        box.wait(lambda: box.ctl("status")["reason"] != "loading")
+        box.settle()
 
     def observe(self, operation, box):
         state = observe(box)
@@ -247,12 +247,13 @@ def main():
     parser.add_argument("--kind", action="append", choices=[k for k in KINDS if k != "count"])
     parser.add_argument("--at", type=int, help="only the K-th call")
     parser.add_argument("--stride", type=int, default=1, help="every N-th run")
+    parser.add_argument("--json", type=pathlib.Path, help="write the table there, too")
     parser.add_argument("--trace", action="store_true", help="print the counted calls")
     options = parser.parse_args()
 
     shared_memory = pathlib.Path("/dev/shm")
     folder = tempfile.mkdtemp(prefix="ostal-faults-", dir=shared_memory if shared_memory.is_dir() else None)
-    violations = []
+    violations, rows = [], []
     began = time.monotonic()
     try:
         faults = Faults(folder)
@@ -276,11 +277,15 @@ def main():
                     violations.append(f"{operation.name}, {kind} at call {at} ({where}): {error}")
                     print(violations[-1], flush=True)
             counts = faults.counts[operation.name]
+            rows.append({"operation": operation.name, "calls": len(faults.calls[operation.name]), "runs": len(runs), "bad": bad,
+                         **{word: counts[word] for word in ("met", "old", "new", "same")}})
             print(f"{operation.name:14} {len(faults.calls[operation.name]):5} {len(runs):5} {counts['met']:5} {counts['old']:5} "
                   f"{counts['new']:5} {counts['same']:5} {bad:4} {time.monotonic() - from_s:6.1f}  "
                   f"{' '.join(sorted({kind for kind, _ in runs}))}", flush=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    if options.json:
+        options.json.write_text(json.dumps({"operations": rows, "violations": violations}, indent=1) + "\n")
     print(f"{len(violations)} violations in {time.monotonic() - began:.0f} s")
     return 1 if violations else 0
 
