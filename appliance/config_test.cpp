@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+
 namespace ostal {
 namespace {
 
@@ -13,6 +16,35 @@ TEST(Config, DefaultsWithoutAnyKey) {
     EXPECT_EQ(loaded->config.listeners.at(0).port, 8443);
     EXPECT_EQ(loaded->config.engine.max_sequences, 64);
     for (const ConfigKey& key : loaded->keys) EXPECT_EQ(key.origin, "default") << key.name;
+}
+
+TEST(Config, FilesOfConfDWinInTheOrderOfTheirNames) {
+    const std::filesystem::path folder = std::filesystem::path(testing::TempDir()) / "ostal_config_test";
+    std::filesystem::remove_all(folder);
+    std::filesystem::create_directories(folder);
+    const std::string file = folder / "ostal.toml";
+    EXPECT_EQ(load_config(file).error().code(), Code::kNotFound);
+
+    std::ofstream(file) << "[engine]\nthreads = 1\nmax_queue = 5\n";
+    auto loaded = load_config(file);
+    ASSERT_TRUE(loaded) << loaded.error().message();  // no conf.d is none
+    EXPECT_EQ(loaded->config.engine.threads, 1);
+
+    std::filesystem::create_directories(folder / "conf.d");
+    std::ofstream(folder / "conf.d" / "20-more.toml") << "[engine]\nthreads = 3\n";
+    std::ofstream(folder / "conf.d" / "10-some.toml") << "[engine]\nthreads = 2\nmax_sequences = 7\n";
+    std::ofstream(folder / "conf.d" / "30-notes.txt") << "not TOML";
+    loaded = load_config(file);
+    ASSERT_TRUE(loaded) << loaded.error().message();
+    EXPECT_EQ(loaded->config.engine.threads, 3);
+    EXPECT_EQ(loaded->config.engine.max_sequences, 7);
+    EXPECT_EQ(loaded->config.engine.max_queue, 5);
+
+    std::ofstream(folder / "conf.d" / "40-bad.toml") << "[engine]\nthread = 3\n";
+    const auto bad = load_config(file);
+    ASSERT_FALSE(bad);
+    EXPECT_NE(bad.error().message().find("40-bad.toml:2"), std::string::npos) << bad.error().message();
+    std::filesystem::remove_all(folder);
 }
 
 TEST(Config, TheSchemaIsAValidFileWithTheDefaults) {

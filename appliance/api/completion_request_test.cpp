@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "appliance/api/embedding_request.h"
+#include "appliance/api/prompt_input.h"
+#include "appliance/api/test_tokenizer.h"
 
 namespace ostal::api {
 namespace {
@@ -20,6 +22,14 @@ TEST(CompletionRequest, TakesEveryFormOfPrompt) {
     EXPECT_EQ(std::get<Ids>(lists->prompts.at(1)), (Ids{2, 3}));
     EXPECT_EQ(lists->top_log_probs, 0);
     EXPECT_FALSE(lists->suffix);
+}
+
+TEST(CompletionRequest, IdsOfAPromptAreOfTheVocabulary) {
+    const WordTokenizer tokenizer({{"a"}, {"b"}, {"c"}});
+    EXPECT_EQ(tokens_of(Ids{2, 0}, tokenizer).value(), (Ids{2, 0}));
+    EXPECT_EQ(tokens_of(Ids{0, 3}, tokenizer).error().code(), Code::kUnprocessable);
+    // What the tokenizer says of a text is passed on.
+    EXPECT_EQ(tokens_of(std::string("a"), tokenizer).error().code(), Code::kUnsupported);
 }
 
 TEST(CompletionRequest, RefusesWithTheFieldNamed) {

@@ -23,10 +23,45 @@ TEST(Answer, WritesAWholeHead) {
               std::string::npos);
 }
 
+// The phrases of RFC 9110, section 15, and RFC 6585.
+TEST(Answer, EachStatusThatIsAnsweredHasItsPhrase) {
+    const std::pair<int, const char*> phrases[] = {{200, "OK"},
+                                                   {201, "Created"},
+                                                   {202, "Accepted"},
+                                                   {206, "Partial Content"},
+                                                   {304, "Not Modified"},
+                                                   {400, "Bad Request"},
+                                                   {401, "Unauthorized"},
+                                                   {403, "Forbidden"},
+                                                   {405, "Method Not Allowed"},
+                                                   {408, "Request Timeout"},
+                                                   {409, "Conflict"},
+                                                   {413, "Content Too Large"},
+                                                   {414, "URI Too Long"},
+                                                   {415, "Unsupported Media Type"},
+                                                   {417, "Expectation Failed"},
+                                                   {421, "Misdirected Request"},
+                                                   {422, "Unprocessable Content"},
+                                                   {429, "Too Many Requests"},
+                                                   {431, "Request Header Fields Too Large"},
+                                                   {500, "Internal Server Error"},
+                                                   {501, "Not Implemented"},
+                                                   {503, "Service Unavailable"},
+                                                   {505, "HTTP Version Not Supported"},
+                                                   {299, "Status"}};
+    for (const auto& [status, phrase] : phrases) {
+        Response response;
+        response.status = status;
+        const std::string line = "HTTP/1.1 " + std::to_string(status) + " " + phrase + "\r\n";
+        EXPECT_TRUE(serialize_head(response, {}, {}).value().starts_with(line)) << line;
+    }
+}
+
 TEST(Answer, FramingFollowsStatusMethodAndVersion) {
     Response whole;
     EXPECT_TRUE(has_no_body(whole, {.head_request = true}));
-    EXPECT_NE(serialize_head(whole, {}, {.head_request = true})->find("content-length: 0"), std::string::npos);
+    EXPECT_NE(serialize_head(whole, {}, {.head_request = true})->find("content-length: 0"),
+              std::string::npos);
     whole.status = 204;
     EXPECT_TRUE(has_no_body(whole, {}));
     EXPECT_EQ(serialize_head(whole, {}, {}).value(), "HTTP/1.1 204 No Content\r\n\r\n");
@@ -34,17 +69,25 @@ TEST(Answer, FramingFollowsStatusMethodAndVersion) {
     Response stream;
     stream.stream = std::make_unique<NoSource>();
     EXPECT_TRUE(is_chunked(stream, {}));
-    EXPECT_EQ(serialize_head(stream, {}, {}).value(), "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+    EXPECT_EQ(serialize_head(stream, {}, {}).value(),
+              "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
     EXPECT_FALSE(is_chunked(stream, {.http11 = false}));
     EXPECT_EQ(serialize_head(stream, {}, {.http11 = false, .keep_alive = false}).value(),
               "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n");
 }
 
 TEST(Answer, RefusesResponseSplittingAndForeignFraming) {
-    const std::vector<std::pair<std::string, std::string>> refused = {
-        {"x", "a\r\nset-cookie: b"}, {"x", "a\nb"},           {"x", std::string("a\0b", 3)}, {"x\r\ny", "a"},
-        {"", "a"},                   {"x y", "a"},            {"x:", "a"},                   {"Content-Length", "5"},
-        {"transfer-encoding", "x"},  {"Connection", "close"}, {"x", "a\x7f"}};
+    const std::vector<std::pair<std::string, std::string>> refused = {{"x", "a\r\nset-cookie: b"},
+                                                                      {"x", "a\nb"},
+                                                                      {"x", std::string("a\0b", 3)},
+                                                                      {"x\r\ny", "a"},
+                                                                      {"", "a"},
+                                                                      {"x y", "a"},
+                                                                      {"x:", "a"},
+                                                                      {"Content-Length", "5"},
+                                                                      {"transfer-encoding", "x"},
+                                                                      {"Connection", "close"},
+                                                                      {"x", "a\x7f"}};
     for (const auto& field : refused) {
         Response response;
         response.headers = {field};
