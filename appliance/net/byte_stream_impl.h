@@ -36,7 +36,7 @@ public:
     virtual asio::awaitable<void> shutdown(Duration limit, std::uint64_t drain_bytes) = 0;
     // Drops the connection now; what is under way ends.
     virtual void abort() = 0;
-    // True when a limit passed.
+    // True when a limit passed, or the kernel gave the peer up.
     virtual bool timed_out() const = 0;
 };
 

@@ -123,6 +123,7 @@ asio::awaitable<void> Connection::serve() {
         const bool goes_on = co_await exchange();
         if (!goes_on) break;
     }
+    if (stream_->timed_out()) ++core_.counters.write_timeouts;
     co_await say_goodbye();
 }
 

@@ -256,7 +256,6 @@ asio::awaitable<bool> Connection::write_all(std::string_view bytes) {
         const bool is_written = co_await stream_->write(piece, limits_.write);
         is_writing_ = false;
         if (!is_written) {
-            if (stream_->timed_out()) ++core_.counters.write_timeouts;
             peer_gone_ = true;
             co_return false;
         }

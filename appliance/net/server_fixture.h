@@ -51,13 +51,15 @@ private:
     std::map<std::string, int> counts_;
 };
 
-// A bounded queue of events with a producer thread, as the engine's token streams are; `total` 0: no end.
+// A bounded queue of events with a producer thread, as the engine's token streams are: one event each `pace`, `total`
+// 0: no end.
 class ProducedSource final : public BodySource {
 public:
-    ProducedSource(Events& events, std::string event, int total)
+    ProducedSource(Events& events, std::string event, int total, std::chrono::milliseconds pace = {})
         : events_(events), state_(std::make_shared<State>()) {
         events_.happened("source made");
-        producer_ = std::thread([state = state_, event = std::move(event), total] { produce(*state, event, total); });
+        producer_ = std::thread(
+            [state = state_, event = std::move(event), total, pace] { produce(*state, event, total, pace); });
     }
     ~ProducedSource() override {
         state_->stop = true;
@@ -88,7 +90,7 @@ private:
         BoundedQueue<std::string> queue{8};
         std::atomic<bool> stop{false};
     };
-    static void produce(State& state, const std::string& event, int total) {
+    static void produce(State& state, const std::string& event, int total, std::chrono::milliseconds pace) {
         std::function<void()> wake;
         {
             std::unique_lock lock(state.mutex);
@@ -98,6 +100,7 @@ private:
         for (int i = 0; (total == 0 || i < total) && !state.stop; ++i) {
             if (!state.queue.push(event)) return;
             wake();
+            std::this_thread::sleep_for(pace);
         }
         if (!state.stop && state.queue.push("")) wake();
     }
@@ -202,6 +205,10 @@ private:
         } else if (path == "/endless") {
             response.headers = sse_headers();
             response.stream = std::make_unique<ProducedSource>(events, "data: " + std::string(4000, 'x') + "\n\n", 0);
+        } else if (path == "/steady") {
+            response.headers = sse_headers();
+            response.stream = std::make_unique<ProducedSource>(events, "data: " + std::string(4000, 'x') + "\n\n", 0,
+                                                               std::chrono::milliseconds(40));
         } else if (path == "/silent") {
             response.headers = sse_headers();
             response.stream = std::make_unique<SilentSource>(events);

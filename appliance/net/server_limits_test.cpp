@@ -94,6 +94,29 @@ TEST_F(ServerTest, IdleConnectionsAreClosedWithoutAWord) {
     EXPECT_EQ(server_->stats().idle_timeouts, 2U);
 }
 
+TEST_F(ServerTest, KeyUpdatesAreNoSignOfLife) {
+    Limits limits;
+    limits.idle = milliseconds(300);
+    limits.shutdown = milliseconds(200);
+    start(limits);
+    TlsClient client = connect();
+    int sent = 0;
+    while (server_->stats().idle_timeouts == 0 && client.update_keys()) ++sent;  // and never reads the replies
+    EXPECT_GT(sent, 0);
+    EXPECT_TRUE(wait_for_stat(&ServerStats::idle_timeouts, 1));
+    EXPECT_TRUE(wait_until_closed());
+}
+
+TEST_F(ServerTest, ManyKeyUpdatesBeforeARequestDoNoHarm) {
+    start();
+    TlsClient client = connect();
+    for (int i = 0; i < 100; ++i) ASSERT_TRUE(client.update_keys()) << i;
+    ASSERT_TRUE(client.send(get("/hello")));
+    const auto answer = client.read_answer();
+    ASSERT_TRUE(answer.has_value());
+    EXPECT_EQ(answer->status, 200);
+}
+
 TEST_F(ServerTest, AClientThatDoesNotAnswerTheGoodbyeIsDropped) {
     Limits limits;
     limits.shutdown = milliseconds(200);
@@ -166,6 +189,22 @@ TEST_F(ServerTest, ASlowReaderOfAnEndlessStreamIsCut) {
     ASSERT_TRUE(client->send(get("/endless")));
     ASSERT_EQ(client->read_head()->status, 200);
     EXPECT_TRUE(handler_.events.wait_for("source destroyed"));  // and never read another byte
+    EXPECT_TRUE(wait_for_stat(&ServerStats::write_timeouts, 1));
+    EXPECT_TRUE(wait_until_closed());
+}
+
+// The client's window closes long before the kernel's buffer is full and a write of ours waits.
+TEST_F(ServerTest, ASlowReaderOfASlowStreamIsCutByTheSameLimit) {
+    Limits limits;
+    limits.write = milliseconds(300);
+    limits.send_buffer_bytes = 65536;
+    start(limits);
+    TlsClient::Options slow = options();
+    slow.receive_buffer_bytes = 4096;
+    auto client = TlsClient::connect(slow);
+    ASSERT_TRUE(client.has_value());
+    ASSERT_TRUE(client->send(get("/steady")));
+    EXPECT_TRUE(handler_.events.wait_for("source destroyed"));
     EXPECT_TRUE(wait_for_stat(&ServerStats::write_timeouts, 1));
     EXPECT_TRUE(wait_until_closed());
 }

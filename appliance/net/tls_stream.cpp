@@ -35,6 +35,7 @@ public:
         const asio::mutable_buffer buffer(into.data(), into.size());
         const std::size_t size =
             co_await stream_.async_read_some(buffer, asio::redirect_error(asio::use_awaitable, error));
+        note(error);
         co_return error ? 0 : size;
     }
 
@@ -44,6 +45,7 @@ public:
         const asio::const_buffer buffer(bytes.data(), bytes.size());
         co_await asio::async_write(stream_, buffer, asio::redirect_error(asio::use_awaitable, error));
         disarm();
+        note(error);
         co_return !error;
     }
 
@@ -85,6 +87,11 @@ public:
     bool timed_out() const override { return timed_out_; }
 
 private:
+    // The kernel gave the peer up (TCP_USER_TIMEOUT, the write limit): it counts from the moment when the peer took no
+    // more bytes, which is before its own buffer was full and a write of ours had to wait.
+    void note(const error_code& error) {
+        if (error == asio::error::timed_out) timed_out_ = true;
+    }
     void arm(Duration limit) {
         const std::uint64_t generation = ++generation_;
         guard_.expires_after(limit);

@@ -161,6 +161,7 @@ void TlsClient::reset() {
 }
 
 bool TlsClient::renegotiate() { return SSL_renegotiate(ssl_) == 1 && SSL_do_handshake(ssl_) == 1; }
+bool TlsClient::update_keys() { return SSL_key_update(ssl_, SSL_KEY_UPDATE_REQUESTED) == 1 && SSL_do_handshake(ssl_) == 1; }
 void TlsClient::half_close() { SSL_shutdown(ssl_); }
 void TlsClient::shut_down_socket() { ::shutdown(descriptor_, SHUT_WR); }
 

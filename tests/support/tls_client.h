@@ -56,6 +56,8 @@ public:
 
     // TLS 1.2: another handshake on this connection; false when the server will not.
     bool renegotiate();
+    // TLS 1.3: a KeyUpdate that asks for one in return; false when the connection has ended.
+    bool update_keys();
     // close_notify, but the socket stays open.
     void half_close();
     // shutdown(SHUT_WR) of the socket below TLS.
