@@ -236,7 +236,7 @@ Status serve(const Options& options) {
 
     OSTAL_TRY(auto appliance, Appliance::open(config, {files, clock, random, log, &zygote}));
     api::Services services{*appliance, {}, {}, {}};
-    WorkPool pool("ost-work", kWorkThreads, kWorkQueue);
+    WorkPool pool("ost-work", kWorkThreads, kWorkQueue, log);
     api::Gateway gateway(services, api::make_routes(services), pool);
     OSTAL_TRY(auto tls_context, make_tls(*appliance, config));
     OSTAL_TRY(auto server, http::Server::make(server_options(config, connections), std::move(sockets),

@@ -43,7 +43,7 @@ Result<Descriptor> ControlServer::bind(const std::string& path) {
 }
 
 ControlServer::ControlServer(Descriptor listener, std::string path, Serve serve, LogSink& log)
-    : listener_(std::move(listener)), path_(std::move(path)), serve_(std::move(serve)), log_(log), pool_("ost-ctl", 2, 16) {
+    : listener_(std::move(listener)), path_(std::move(path)), serve_(std::move(serve)), log_(log), pool_("ost-ctl", 2, 16, log) {
     int ends[2];
     CHECK_EQ(::pipe(ends), 0);
     stop_read_ = Descriptor(ends[0]);

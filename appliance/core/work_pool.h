@@ -1,10 +1,12 @@
 // The `work` threads: handlers, database, Argon2, tokenising. They never wait for a token.
 #pragma once
 
+#include <exception>
 #include <functional>
 #include <string>
 #include <vector>
 
+#include "base/log.h"
 #include "base/queue.h"
 #include "base/thread.h"
 
@@ -13,10 +15,11 @@ namespace ostal {
 class WorkPool {
 public:
     // Threads are named `<name>-0`, `<name>-1` ...
-    WorkPool(const std::string& name, int threads, std::size_t capacity) : queue_(capacity) {
+    WorkPool(const std::string& name, int threads, std::size_t capacity, LogSink& log)
+        : queue_(capacity), log_(log) {
         for (int i = 0; i < threads; ++i) {
             threads_.emplace_back(name + "-" + std::to_string(i), [this] {
-                while (auto job = queue_.pop()) (*job)();
+                while (auto job = queue_.pop()) run(*job);
             });
         }
     }
@@ -30,7 +33,20 @@ public:
     }
 
 private:
+    // Nothing should throw out of a job; what does must not end the daemon. Who waits for the job's answer
+    // hears of the loss when the job is destroyed (http::Admit, http::Respond).
+    void run(const std::function<void()>& job) {
+        try {
+            job();
+        } catch (const std::exception& thrown) {
+            log_.error("a job threw", {{"what", thrown.what()}});
+        } catch (...) {
+            log_.error("a job threw");
+        }
+    }
+
     BoundedQueue<std::function<void()>> queue_;
+    LogSink& log_;
     std::vector<NamedThread> threads_;
 };
 
