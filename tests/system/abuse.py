@@ -33,7 +33,7 @@ import appliance as harness  # noqa: E402
 from abuse_wire import Mismatch, Target, check_error  # noqa: E402
 
 RSS_SLACK_BYTES = 192 << 20
-CROWD_AGAIN_BYTES = 8 << 20
+CROWD_AGAIN_BYTES = 16 << 20
 BODIES_AGAIN_BYTES = 24 << 20  # a body of 4 MiB more or less in what malloc keeps for each of five threads
 QUESTION = "What is a violin?"
 
@@ -44,6 +44,10 @@ class Daemon:
     def __init__(self, pid):
         self.pid = pid
         self.notes = []
+        # A sanitizer reserves terabytes for its shadow and holds freed memory back: only elsewhere is memory judged.
+        self.judges_memory = self.status("VmSize") * 1024 < 1 << 40
+        if not self.judges_memory:
+            self.note("a sanitizer build: memory was not judged")
 
     def note(self, text):
         self.notes.append(text)
@@ -167,7 +171,7 @@ class Abuse:
                 problems.append(f"descriptors are left: {dict(self.daemon.descriptors() - self.baseline['descriptors'])}")
             if self.daemon.threads() != self.baseline["threads"]:
                 problems.append(f"{self.daemon.threads()} threads, not {self.baseline['threads']}")
-            if self.daemon.rss() > rss_limit:
+            if self.daemon.judges_memory and self.daemon.rss() > rss_limit:
                 problems.append(f"{(self.daemon.rss() - rss_limit) / (1 << 20):.1f} MiB of memory beyond the bound")
         except (Mismatch, OSError) as error:
             problems.append(f"afterwards: {error}")
