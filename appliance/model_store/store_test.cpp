@@ -234,6 +234,35 @@ TEST_F(StoreTest, ActivationIsOldOrNewAtEveryFailingCall) {
     EXPECT_GE(newest, 3U);
 }
 
+// The store goes on after the failure: nothing stays on trial, and the same call succeeds when it is made
+// again.
+TEST_F(StoreTest, AFailedActivationCanBeDoneAgainAtOnce) {
+    import_versions(1);
+    activate(1);
+    std::uint64_t failures = 0;
+    for (std::uint64_t call = 1;; ++call) {
+        const std::uint64_t newest = call + 1;
+        ASSERT_TRUE(site.import(vendor.sign("medium-" + std::to_string(newest), "demo", newest, newest)));
+        ASSERT_TRUE(site.approve("demo", newest));
+        FaultyFiles faulty(files);
+        site.open(&faulty);
+        faulty.fail_at(call, EIO, false);
+        const auto result = site.store->activate("demo", newest, person(1), 1, healthy);
+        if (!result) {
+            ++failures;
+            EXPECT_EQ(site.serving("demo"), newest - 1) << "call " << call;
+            EXPECT_EQ(version(newest).state, VersionState::kApproved) << "call " << call;
+            const auto again = site.store->activate("demo", newest, person(1), 1, healthy);
+            ASSERT_TRUE(again) << "call " << call << ": " << again.error().to_string();
+        }
+        EXPECT_EQ(version(newest).state, VersionState::kConfirmed);
+        EXPECT_EQ(site.serving("demo"), newest);
+        EXPECT_EQ(read_floors().at("model/demo").version, newest);
+        if (!faulty.has_failed()) break;
+    }
+    EXPECT_GE(failures, 3U);
+}
+
 TEST_F(StoreTest, DisagreeingFloorsRaiseAnAlarmAndTheHigherHolds) {
     import_versions(2);
     activate(1);
