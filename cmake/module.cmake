@@ -47,14 +47,19 @@ function(ostal_program)
 endfunction()
 
 # ostal_fuzz(NAME <name> SOURCE <file with LLVMFuzzerTestOneInput> LINKS <targets>)
-# Under OSTAL_FUZZ a libFuzzer binary; otherwise a replayer of tests/fuzz/corpus/<name> that also changes its
-# inputs for OSTAL_FUZZ_SECONDS, registered with CTest under the label `fuzz-smoke`.
+# Under OSTAL_FUZZ a libFuzzer binary, built by the target `fuzzers`; otherwise a replayer of
+# tests/fuzz/corpus/<name> that also changes its inputs for OSTAL_FUZZ_SECONDS, registered with CTest under the
+# label `fuzz-smoke`.
 function(ostal_fuzz)
     cmake_parse_arguments(F "" "NAME;SOURCE" "LINKS" ${ARGN})
     set(target fuzz_${F_NAME})
     if(OSTAL_FUZZ)
         add_executable(${target} ${F_SOURCE})
         target_link_options(${target} PRIVATE -fsanitize=fuzzer)
+        if(NOT TARGET fuzzers)
+            add_custom_target(fuzzers)
+        endif()
+        add_dependencies(fuzzers ${target})
     else()
         add_executable(${target} ${F_SOURCE} ${CMAKE_SOURCE_DIR}/tests/fuzz/replay_main.cpp)
         add_test(NAME ${target} COMMAND ${target} ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${F_NAME} ${OSTAL_FUZZ_SECONDS})
