@@ -307,9 +307,12 @@ void write_double(std::string& out, double value, Style style) {
     }
     char buffer[64];
     if (style != Style::kPython) {
-        const auto end = std::to_chars(buffer, buffer + sizeof buffer, value).ptr;
-        std::string text(buffer, end);
-        out += text;
+        // The shortest form of 1.2e20 is an integer's, one beyond those that parse() takes.
+        constexpr double kBeyondIntegers = 9223372036854775808.0;  // 2^63
+        const auto end = std::fabs(value) < kBeyondIntegers
+                             ? std::to_chars(buffer, buffer + sizeof buffer, value).ptr
+                             : std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific).ptr;
+        out.append(buffer, end);
         return;
     }
     // repr(): shortest digits; positional for 1e-4 <= |x| < 1e16, else scientific with a two-digit exponent.

@@ -62,6 +62,15 @@ TEST(Json, DoublesReadBackExactly) {
     EXPECT_EQ(parse("0.1234567890123456789")->as_double(), 0.1234567890123456789);
 }
 
+TEST(Json, DoublesBeyondTheIntegersAreNotWrittenAsSuch) {
+    for (const double value : {9223372036854775808.0, -9223372036854775808.0, 1111118447647305e5, -1.5e19, 2e19}) {
+        const auto again = parse(to_string(value));
+        ASSERT_TRUE(again) << to_string(value);
+        EXPECT_TRUE(again->is_double()) << to_string(value);
+        EXPECT_EQ(again->as_double(), value);
+    }
+}
+
 TEST(Json, LongStringsAndNumbersCrossParserBuffers) {
     const std::string text(100000, 'x');
     EXPECT_EQ(parse(quote(text))->as_string(), text);
