@@ -376,31 +376,33 @@ TEST_F(OstalMini, ImagesUrlsAndToolsOtherThanFunctionsAreUnsupported) {
 
 // ---- every format, over a vocabulary of bytes with all control tokens ----
 
+// Every control token that a format uses.
+const std::vector<std::string> kControls = {"<unk>",
+                                            "<s>",
+                                            "</s>",
+                                            "[INST]",
+                                            "[/INST]",
+                                            "[AVAILABLE_TOOLS]",
+                                            "[/AVAILABLE_TOOLS]",
+                                            "[TOOL_RESULTS]",
+                                            "[/TOOL_RESULTS]",
+                                            "[TOOL_CALLS]",
+                                            "[PREFIX]",
+                                            "[SUFFIX]",
+                                            "[SYSTEM_PROMPT]",
+                                            "[/SYSTEM_PROMPT]",
+                                            "[TOOL_CONTENT]",
+                                            "[ARGS]",
+                                            "[CALL_ID]",
+                                            "[THINK]",
+                                            "[/THINK]",
+                                            "[MODEL_SETTINGS]",
+                                            "[/MODEL_SETTINGS]",
+                                            "<|im_start|>",
+                                            "<|im_end|>"};
+
 std::unique_ptr<Tokenizer> byte_tokenizer() {
-    const std::string file = json::to_string(testing::tekken_file({"<unk>",
-                                                                   "<s>",
-                                                                   "</s>",
-                                                                   "[INST]",
-                                                                   "[/INST]",
-                                                                   "[AVAILABLE_TOOLS]",
-                                                                   "[/AVAILABLE_TOOLS]",
-                                                                   "[TOOL_RESULTS]",
-                                                                   "[/TOOL_RESULTS]",
-                                                                   "[TOOL_CALLS]",
-                                                                   "[PREFIX]",
-                                                                   "[SUFFIX]",
-                                                                   "[SYSTEM_PROMPT]",
-                                                                   "[/SYSTEM_PROMPT]",
-                                                                   "[TOOL_CONTENT]",
-                                                                   "[ARGS]",
-                                                                   "[CALL_ID]",
-                                                                   "[THINK]",
-                                                                   "[/THINK]",
-                                                                   "[MODEL_SETTINGS]",
-                                                                   "[/MODEL_SETTINGS]",
-                                                                   "<|im_start|>",
-                                                                   "<|im_end|>"},
-                                                                  {}));
+    const std::string file = json::to_string(testing::tekken_file(kControls, {}));
     auto tokenizer = load_tokenizer_file(as_bytes(file), "tekken.json");
     EXPECT_TRUE(tokenizer.has_value());
     return tokenizer ? std::move(*tokenizer) : nullptr;
@@ -409,28 +411,7 @@ std::unique_ptr<Tokenizer> byte_tokenizer() {
 // The prompt with its control tokens by name.
 std::string spelled(const Tokenizer& tokenizer, const std::vector<TokenId>& ids) {
     std::map<TokenId, std::string> names;
-    for (const char* name : {"<s>",
-                             "</s>",
-                             "[INST]",
-                             "[/INST]",
-                             "[AVAILABLE_TOOLS]",
-                             "[/AVAILABLE_TOOLS]",
-                             "[TOOL_RESULTS]",
-                             "[/TOOL_RESULTS]",
-                             "[TOOL_CALLS]",
-                             "[PREFIX]",
-                             "[SUFFIX]",
-                             "[SYSTEM_PROMPT]",
-                             "[/SYSTEM_PROMPT]",
-                             "[TOOL_CONTENT]",
-                             "[ARGS]",
-                             "[CALL_ID]",
-                             "[THINK]",
-                             "[/THINK]",
-                             "[MODEL_SETTINGS]",
-                             "[/MODEL_SETTINGS]",
-                             "<|im_start|>",
-                             "<|im_end|>"}) {
+    for (const std::string& name : kControls) {
         names[*tokenizer.control(name)] = name;
     }
     std::string out;
